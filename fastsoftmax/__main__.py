@@ -1,0 +1,5 @@
+"""``python -m fastsoftmax`` is the command ``fastsoftmax``."""
+
+from fastsoftmax.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,150 @@
+"""Compiled kernels on disk: found again by the next process, never trusted blindly.
+
+Numba's own cache notices edits in one file only, keeps an index that two processes can garble, and unpickles whatever
+it finds. Here an entry is one file, named by a digest of everything that decides its content: the package's sources,
+Python, Numba, llvmlite, the CPU, the options and the signature. It begins with a digest of its data and is put in
+place by one rename. The folder belongs to the user alone (mode 0700). Whatever goes wrong, the kernel is compiled
+again, in memory.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core import compiler, config, serialize
+
+_DIGEST_BYTES = 32
+_SUFFIX = ".kernel"
+
+
+def folder() -> Path:
+    """Return the folder of compiled kernels: $FASTSOFTMAX_CACHE_DIR, else the user's cache folder.
+
+    Returns
+    -------
+    pathlib.Path
+        An absolute path; the folder need not exist.
+    """
+    chosen = os.environ.get("FASTSOFTMAX_CACHE_DIR")
+    if chosen:
+        return Path(chosen).absolute()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return (base / "fastsoftmax").absolute()
+
+
+def clear() -> int:
+    """Delete all compiled kernels and return how many there were."""
+    count = 0
+    with contextlib.suppress(OSError):
+        for entry in folder().glob("*" + _SUFFIX):
+            entry.unlink(missing_ok=True)
+            count += 1
+    return count
+
+
+class DiskCache:
+    """What a Numba dispatcher asks for compiled code; it stands in for Numba's own ``FunctionCache``."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._name = f"{function.__module__}.{function.__qualname__}"
+
+    @property
+    def cache_path(self) -> str:
+        """The folder, as text."""
+        return str(folder())
+
+    def enable(self) -> None:
+        """Do nothing: the cache is always on."""
+
+    def disable(self) -> None:
+        """Do nothing: the cache is always on."""
+
+    def flush(self) -> None:
+        """Do nothing: an entry is never stale."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled function for a signature, None if there is no good entry."""
+        target_context.refresh()
+        try:
+            payload = _read(self._entry(sig, target_context.codegen()))
+            return None if payload is None else compiler.CompileResult._rebuild(target_context, *payload)
+        except Exception:  # a broken entry must never be worse than none
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled function, if that can be done."""
+        with contextlib.suppress(Exception):
+            _write(self._entry(sig, data.codegen), serialize.dumps(data._reduce()))
+
+    def _entry(self, sig: Any, codegen: Any) -> Path:
+        parts = (_environment(), codegen.magic_tuple(), self._name, str(sig))
+        return folder() / (hashlib.sha256(repr(parts).encode()).hexdigest()[:40] + _SUFFIX)
+
+
+@functools.cache
+def _environment() -> tuple[object, ...]:
+    """Return what, beside the signature and the CPU, decides the machine code."""
+    options = (config.OPT, config.DEBUGINFO_DEFAULT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE)
+    return sys.version, numba.__version__, llvmlite.__version__, options, _sources_digest()
+
+
+def _sources_digest() -> str:
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for source in sorted([*package.glob("*.py"), *package.glob("kernels/*.py")]):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _is_private(path: Path) -> bool:
+    """Tell whether only this user can write to a folder: entries are unpickled, so others must not."""
+    if sys.platform == "win32":
+        return True
+    status = path.lstat()
+    mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    return mine and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _read(path: Path) -> Any:
+    if not _is_private(path.parent):
+        return None
+    content = path.read_bytes()
+    digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    return pickle.loads(data) if hashlib.sha256(data).digest() == digest else None
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_private(path.parent):
+        return
+    with _replacing(path) as file:
+        file.write(hashlib.sha256(data).digest() + data)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Any]:
+    """Open a temporary file beside `path` and rename it into place when all is written."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

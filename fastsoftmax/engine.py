@@ -1,0 +1,198 @@
+"""From arrays to kernels: finds the shape that a kernel can take, cuts the work into tasks, runs them.
+
+Three ways lead through an array of any layout. *Rows*: the reduced axes lie together, element behind element; kernels
+take them as they are. *Columns*: another axis does, and vectors run across it. *Tiles*: everything else (odd strides,
+other types, masks) is copied a piece at a time into rows, computed there, and copied to its place.
+
+How the work is cut depends on shapes alone, never on the number of threads; so the results don't either.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastsoftmax import arrays, threads
+from fastsoftmax.arrays import Array
+from fastsoftmax.kernels import columns, long_row, narrow, two_pass
+from fastsoftmax.ladder import Way
+
+BLOCK = 2**16  # elements that a kernel does with one pivot to begin with
+TASK = 2**17  # elements that one thread takes at a time
+THREADED = 2**18  # elements from which on threads pay
+TILE = 2**15  # elements that are copied at a time
+LONG = 2**18  # a longer row is cut into pieces
+MANY_CALLS = 64  # more calls of a kernel than this must be worth it
+
+Dims = list[tuple[int, int, int]]
+
+
+class Work:
+    """One call: what to compute, from where to where.
+
+    Parameters
+    ----------
+    op : str
+        "softmax", "log_softmax" or "logsumexp".
+    x, out : ndarray
+        For logsumexp, `out` has no reduced axes.
+    axes : tuple of int
+        The reduced axes, sorted.
+    temperature : float
+        Not 0.
+    way : Way
+        Of the ladder.
+    mask : ndarray of bool or None
+        Which elements take part.
+    """
+
+    def __init__(
+        self, op: str, x: Array, out: Array, axes: tuple[int, ...], temperature: float, way: Way, mask: Array | None
+    ) -> None:
+        self.op, self.x, self.out, self.axes = op, x, out, axes
+        self.temperature, self.way, self.mask = temperature, way, mask
+        self.kept = tuple(a for a in range(x.ndim) if a not in axes)
+        self.n = arrays.size_of(x.shape, axes)
+        self.reduces = op == "logsumexp"
+        self.threaded = way.threads == "always" or (way.threads != "never" and x.size >= THREADED)
+
+    def run(self) -> None:
+        """Do it."""
+        if not (self._is_plain() and (self._run_rows() or self._run_columns())):
+            self._run_tiles()
+
+    def _is_plain(self) -> bool:
+        """Tell whether kernels can read x and write `out` as they lie."""
+        same = self.out.dtype == self.x.dtype
+        known = self.x.dtype in arrays.NATIVE or (self.way.tuned and arrays.is_half(self.x.dtype))
+        return same and known and self.mask is None and self.temperature > 0
+
+    def _dims(self) -> tuple[Dims, Dims] | None:
+        """Return the kept and the reduced dimensions, merged, with their strides in x and `out`."""
+        xs, outs = arrays.element_strides(self.x), arrays.element_strides(self.out)
+        if xs is None or outs is None:
+            return None
+        if self.reduces:
+            kept_outs = iter(outs)
+            outs = tuple(next(kept_outs) if a in self.kept else 0 for a in range(self.x.ndim))
+        shape = self.x.shape
+        kept = arrays.collapse([(shape[a], xs[a], outs[a]) for a in self.kept])
+        reduced = arrays.collapse([(shape[a], xs[a], outs[a]) for a in self.axes])
+        return kept, reduced
+
+    def _run_rows(self) -> bool:
+        dims = self._dims()
+        if dims is None:
+            return False
+        kept, reduced = dims
+        if len(reduced) > 1 or (reduced and reduced[0][1:] != (1, 0 if self.reduces else 1)):
+            return False
+        *outer, (rows, x_step, out_step) = kept or [(1, self.n, 1)]
+        calls = math.prod(size for size, _, _ in outer)
+        if calls > MANY_CALLS and rows * self.n < TILE // 8:
+            return False
+        x, out = arrays.storage(self.x), arrays.storage(self.out)
+        x_base, out_base = arrays.base_of(x), arrays.base_of(out)
+        for x_start, out_start in _offsets(outer):
+            self.run_rows(x_base, x_start, x_step, out_base, out_start, out_step, rows)
+        return True
+
+    def run_rows(
+        self, x: Array, x_start: int, x_step: int, out: Array, out_start: int, out_step: int, rows: int
+    ) -> None:
+        """Run a kernel over rows at constant steps, cut into tasks if threads are to share them."""
+        n, temperature = self.n, self.temperature
+        if self.way.tuned and n > LONG:
+            for r in range(rows):
+                place = x, x_start + r * x_step, out, out_start + r * out_step
+                long_row.run(self.op, *place, n, temperature, self.threaded)
+            return
+        kernel = self._row_kernel(rows)[x.dtype]
+        in_place = int(np.may_share_memory(self.x, self.out))
+        block = max(1, BLOCK // n)
+        if not self.threaded:
+            kernel(x, x_start, x_step, out, out_start, out_step, 0, rows, n, block, in_place, temperature)
+            return
+        share = max(1, TASK // (n * block)) * block
+
+        def task(number: int) -> None:
+            first = number * share
+            last = min(first + share, rows)
+            kernel(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature)
+
+        threads.run(task, -(-rows // share))
+
+    def _row_kernel(self, rows: int) -> Any:
+        kernels = self.way.kernels
+        if self.way.tuned and self.n < narrow.LIMIT:
+            kernels = narrow
+        return getattr(kernels, self.op + "_rows")
+
+    def _run_columns(self) -> bool:
+        return False
+
+    def _run_tiles(self) -> None:
+        """Copy block after block into rows of the type that is computed in, and what comes out to its place."""
+        order = self.kept + self.axes
+        x = self.x.transpose(order)
+        out = self.out if self.reduces else self.out.transpose(order)
+        mask = None if self.mask is None else self.mask.transpose(order)
+        blocks = list(_blocks(x.shape[: len(self.kept)], self.n))
+        dtype = arrays.compute_type(arrays.result_type(self.x.dtype))
+
+        def task(number: int) -> None:
+            index = (*blocks[number], ...)
+            self._run_tile(x[index], out[index], None if mask is None else mask[index], dtype)
+
+        if self.threaded:
+            threads.run(task, len(blocks))
+        else:
+            for number in range(len(blocks)):
+                task(number)
+
+    def _run_tile(self, x: Array, out: Array, mask: Array | None, dtype: np.dtype[Any]) -> None:
+        tile = np.empty(x.shape, dtype)
+        np.copyto(tile, x, casting="unsafe")
+        temperature = self.temperature
+        if temperature < 0:
+            np.negative(tile, out=tile)
+            temperature = -temperature
+        if mask is not None:
+            np.copyto(tile, -np.inf, where=~mask)
+        rows = tile.size // self.n
+        flat = tile.reshape(-1)
+        result = np.empty(rows, dtype) if self.reduces else flat
+        kernel = self._row_kernel(rows)[dtype]
+        block = max(1, BLOCK // self.n)
+        kernel(flat, 0, self.n, result, 0, 1 if self.reduces else self.n, 0, rows, self.n, block, 1, temperature)
+        if mask is not None and not self.reduces:
+            np.copyto(tile, 0.0 if self.op == "softmax" else -np.inf, where=~mask)
+        result = result.reshape(out.shape)
+        np.copyto(out, result, casting="unsafe")
+
+
+def _offsets(outer: Dims) -> Iterator[tuple[int, int]]:
+    """Return the offsets in both arrays for every index of the outer dimensions."""
+    for index in itertools.product(*(range(size) for size, _, _ in outer)):
+        yield (
+            sum(i * a for i, (_, a, _) in zip(index, outer, strict=True)),
+            sum(i * b for i, (_, _, b) in zip(index, outer, strict=True)),
+        )
+
+
+def _blocks(kept: tuple[int, ...], n: int) -> Iterator[tuple[Any, ...]]:
+    """Cut the kept axes into index tuples of about TILE elements of x each."""
+    depth = 0
+    while depth < len(kept) and math.prod(kept[depth + 1 :]) * n > TILE:
+        depth += 1
+    if depth == len(kept):
+        yield from itertools.product(*map(range, kept))
+        return
+    step = max(1, TILE // (math.prod(kept[depth + 1 :]) * n))
+    for index in itertools.product(*map(range, kept[:depth])):
+        for first in range(0, kept[depth], step):
+            yield (*index, slice(first, first + step))

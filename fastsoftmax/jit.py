@@ -1,0 +1,86 @@
+"""The one place that calls Numba: how kernels are compiled, and when.
+
+Every option is set here, once:
+
+- ``nogil``: a kernel touches no Python object, so other threads run beside it.
+- ``error_model="numpy"``: a division by zero gives inf or NaN instead of a test and an exception.
+- ``boundscheck=False``: kernels address memory through `fastsoftmax.simd`, which checks nothing either way.
+- no ``fastmath``: the order of each operation is the point. Vectors come from `fastsoftmax.simd`, not from
+  permission to reorder.
+- ``forceinline`` for the parts of a kernel: a call would spill every vector register.
+- no ``parallel``: threads are `fastsoftmax.threads`' business.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+from fastsoftmax.cache import DiskCache
+
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+_SCALARS = {"int": types.intp, "real": types.float64}
+_compiling = threading.Lock()
+
+
+def inline(function: Callable[..., Any]) -> Any:
+    """Mark a part of a kernel: compiled into every kernel that calls it."""
+    return njit(**_OPTIONS, forceinline=True)(function)
+
+
+class Kernel:
+    """A function compiled for a storage type when that type is first asked for.
+
+    ``kernel[dtype]`` is the compiled function. One explicit signature a type, with read-only inputs, serves writable
+    and read-only arrays alike: left to itself Numba would compile each combination anew.
+
+    Parameters
+    ----------
+    function : callable
+        The algorithm. It must return nothing and allocate little.
+    parameters : tuple of str
+        The kind of each parameter: ``"in"`` and ``"out"`` (1-d contiguous arrays of the storage type), ``"real"``
+        (float64), ``"reals"`` (a writable 1-d float64 array), ``"int"``.
+    """
+
+    def __init__(self, function: Callable[..., None], parameters: tuple[str, ...]) -> None:
+        self.function = function
+        self.parameters = parameters
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self._compiled: dict[np.dtype[Any], Any] = {}
+
+    def __getitem__(self, dtype: np.dtype[Any]) -> Any:
+        compiled = self._compiled.get(dtype)
+        return self._compile(dtype) if compiled is None else compiled
+
+    def _compile(self, dtype: np.dtype[Any]) -> Any:
+        with _compiling:
+            if dtype not in self._compiled:
+                dispatcher = njit(**_OPTIONS)(self.function)
+                dispatcher._cache = DiskCache(self.function)
+                dispatcher.compile(self.signature(dtype))
+                dispatcher.disable_compile()
+                self._compiled[dtype] = dispatcher
+            return self._compiled[dtype]
+
+    def signature(self, dtype: np.dtype[Any]) -> Any:
+        """Return the Numba signature of this kernel for a storage type."""
+        element = types.uint16 if dtype == np.uint16 else getattr(types, dtype.name)
+        arrays = {
+            "in": types.Array(element, 1, "C", readonly=True),
+            "out": types.Array(element, 1, "C"),
+            "reals": types.Array(types.float64, 1, "C"),
+        }
+        return types.void(*((arrays | _SCALARS)[kind] for kind in self.parameters))
+
+    def assembly(self, dtype: np.dtype[Any]) -> str:
+        """Return the machine code of the kernel for a storage type as assembly text."""
+        return "".join(self[dtype].inspect_asm().values())
+
+
+def kernel(*parameters: str) -> Callable[[Callable[..., None]], Kernel]:
+    """Make a `Kernel` of the function that follows; `parameters` are the kinds of its parameters."""
+    return lambda function: Kernel(function, parameters)

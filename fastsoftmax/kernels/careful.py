@@ -1,0 +1,144 @@
+"""The careful way with a row, for the few that the fast one cannot serve. It computes in float64.
+
+Three kinds of row come here: rows with NaN or inf, which the contract decides; rows whose numbers are too large for a
+pivot; and, for the logarithms, rows whose result nearly cancels: one element holds most of the sum (then the sum
+*without* it must be known to full precision: log1p), or logsumexp is near 0.
+
+The difference x - max is taken without error, as a float64 and the rounding that it lost (Knuth's two-sum).
+"""
+
+import math
+
+import numpy as np
+
+from fastsoftmax.jit import inline
+from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, exp2_in_parts, log2e_wide
+from fastsoftmax.kernels.logarithm import log1p_in_parts
+from fastsoftmax.simd import (
+    count_set,
+    fma,
+    larger,
+    largest,
+    load_first_wide,
+    load_wide,
+    select,
+    shift_exponent,
+    splat_wide,
+    store_first,
+    sum_lanes,
+)
+
+WIDE = 8  # lanes of a float64 vector
+LIFT = 64.0  # terms are e^(x - max) · 2^64, so that all that can be a float64 are normal numbers
+LOWEST = -1021.0 - LIFT
+
+
+@inline
+def difference(v, maximum):
+    """Return v - maximum as a rounded difference and what the rounding lost."""
+    d = v - maximum
+    back = d - v
+    return d, (v - (d - back)) + ((-maximum) - back)
+
+
+@inline
+def lifted_exponential(v, maximum, high, low):
+    """Return e^(v - maximum) · 2^LIFT in two parts: exact where they are equal, 0 where it is under every float64."""
+    d, lost = difference(v, maximum)
+    floor = LOWEST / high
+    vanishes = d < floor
+    d = larger(floor, d)
+    lost = select(vanishes, 0.0, lost)
+    scaled = d * high
+    steps = scaled + (MAGIC_DOUBLE + LIFT)
+    f = scaled - (steps - (MAGIC_DOUBLE + LIFT))
+    f_low = fma(d, high, splat_wide(0.0) - scaled) + fma(lost, high, d * low)
+    e, e_low = exp2_in_parts(f, f_low)
+    power = shift_exponent(splat_wide(1.0), steps)
+    return select(vanishes, 0.0, e * power), select(vanishes, 0.0, e_low * power)
+
+
+@inline
+def sum_without_top(x, start, n, maximum, temperature):
+    """Return the sum of e^((x - maximum) / temperature) over all elements but one of the largest, in two parts."""
+    high, low = log2e_wide(temperature)
+    zero = splat_wide(0.0)
+    total, lost, ties = zero, zero, 0
+    for i in range(0, n, WIDE):
+        v = load_wide(x, start + i) if i <= n - WIDE else load_first_wide(x, start + i, n - i)
+        is_top = v == maximum
+        ties += count_set(is_top)
+        e, e_low = lifted_exponential(v, maximum, high, low)
+        total, lost = add_exactly(total, lost, select(is_top, 0.0, e))
+        lost = lost + select(is_top, 0.0, e_low)
+    rest, rest_lost = sum_lanes(total, lost)
+    rest, rest_lost = rest * 2.0**-LIFT, rest_lost * 2.0**-LIFT
+    return add_exactly(ties - 1.0, rest_lost, rest)
+
+
+@inline
+def maximum_or_nan(x, start, n):
+    """Return the largest element, NaN if there is a NaN."""
+    best = splat_wide(-math.inf)
+    nans = 0
+    for i in range(0, n, WIDE):
+        v = load_first_wide(x, start + i, n - i)
+        nans += WIDE - count_set(v == v)
+        best = larger(v, best)
+    return math.nan if nans > 0 else largest(best)
+
+
+@inline
+def fill(out, start, n, value):
+    """Write `value` into n elements."""
+    for i in range(0, n, WIDE):
+        store_first(out, start + i, splat_wide(value), n - i)
+
+
+@inline
+def careful_softmax(x, start, n, out, to, temperature):
+    """Write softmax of n elements."""
+    maximum = maximum_or_nan(x, start, n)
+    if not np.isfinite(maximum):
+        fill(out, to, n, math.nan)
+        return
+    high, low = log2e_wide(temperature)
+    rest, lost = sum_without_top(x, start, n, maximum, temperature)
+    total, lost = add_exactly(1.0, lost, rest)
+    inverse = 2.0**-LIFT / total
+    inverse_low = fma(-inverse * 2.0**LIFT, lost, fma(-inverse * 2.0**LIFT, total, 1.0)) * inverse
+    for i in range(0, n, WIDE):
+        v = load_first_wide(x, start + i, n - i)
+        e, e_low = lifted_exponential(v, maximum, high, low)
+        store_first(out, to + i, fma(e, splat_wide(inverse), fma(e, splat_wide(inverse_low), e_low * inverse)), n - i)
+
+
+@inline
+def careful_log_softmax(x, start, n, out, to, temperature):
+    """Write log_softmax of n elements: (x - maximum) / temperature - log1p(rest), two terms of one sign."""
+    maximum = maximum_or_nan(x, start, n)
+    if not np.isfinite(maximum):
+        fill(out, to, n, math.nan)
+        return
+    rest, rest_low = sum_without_top(x, start, n, maximum, temperature)
+    log, log_low = log1p_in_parts(rest, rest_low)
+    scale = 1.0 / temperature
+    scale_low = fma(-scale, temperature, 1.0) / temperature
+    for i in range(0, n, WIDE):
+        v = load_first_wide(x, start + i, n - i)
+        d, lost = difference(v, maximum)
+        correction = fma(lost, scale, d * scale_low) - log_low
+        correction = select(correction == correction, correction, 0.0)  # of an infinite difference
+        store_first(out, to + i, fma(d, scale, -log) + correction, n - i)
+
+
+@inline
+def careful_logsumexp(x, start, n):
+    """Return logsumexp of n elements."""
+    maximum = maximum_or_nan(x, start, n)
+    if not np.isfinite(maximum):
+        return maximum
+    rest, rest_low = sum_without_top(x, start, n, maximum, 1.0)
+    log, log_low = log1p_in_parts(rest, rest_low)
+    result, lost = add_exactly(maximum, log_low, log)
+    return result + lost

@@ -1,0 +1,86 @@
+"""log for the sums, without a call: a call in a row's loop would throw every vector register out.
+
+The polynomial is that of fdlibm's ``e_log.c`` (Sun Microsystems, 1993; error under 1 ULP). The logarithm is kept in
+two parts, as the sum of which it is exact far below the last place of the larger one. It serves scalars and vectors.
+"""
+
+from fastsoftmax.jit import inline
+from fastsoftmax.kernels.exponential import LN2_HIGH, LN2_LOW, exponential_in_parts
+from fastsoftmax.simd import fma, rounded, split_exponent
+
+_L1, _L2, _L3, _L4, _L5, _L6, _L7 = (
+    6.666666666666735130e-01,
+    3.999999999940941908e-01,
+    2.857142874366239149e-01,
+    2.222219843214978396e-01,
+    1.818357216161805012e-01,
+    1.531383769920937332e-01,
+    1.479819860511658591e-01,
+)
+
+
+@inline
+def log_in_parts(value, lost, exponent):
+    """Return log((value + lost) * 2**exponent) of positive normal float64 as a multiple of ln 2 and the rest."""
+    m, n = split_exponent(value)
+    n = n + exponent
+    f = m - 1.0
+    s = f / (f + 2.0)
+    z = s * s
+    r = fma(z, _L7, _L6)
+    r = fma(r, z, _L5)
+    r = fma(r, z, _L4)
+    r = fma(r, z, _L3)
+    r = fma(r, z, _L2)
+    r = fma(r, z, _L1)
+    half = f * f * 0.5
+    return n * LN2_HIGH, f - (half - (fma(s, fma(r, z, half), n * LN2_LOW) + lost / value))
+
+
+@inline
+def log_rounded(x, value, lost, exponent):
+    """Return log((value + lost) * 2**exponent) as two numbers of the type that x is computed in, the first the nearest."""
+    a, b = log_in_parts(value, lost, exponent)
+    high = rounded(x, a + b)
+    return high, rounded(x, (a - high) + b)
+
+
+@inline
+def log1p_of(value):
+    """Return log(1 + value) of value >= 0, however small."""
+    u = 1.0 + value
+    a, b = log_in_parts(u, value - (u - 1.0), 0.0)
+    return a + b
+
+
+@inline
+def log1p_in_parts(value, lost):
+    """Return log(1 + value + lost), value >= 0, as two numbers whose sum is good to about 2^-57 of the larger.
+
+    One step of Newton's method from y = log: y + ((1 + value) · e^-y - 1).
+    """
+    if value < 1e-5:  # y - y²/2 + y³/3
+        square = value * value
+        return value, lost - (0.5 - value * (1.0 / 3.0)) * square
+    u = 1.0 + value
+    u_low = (value - (u - 1.0)) + lost
+    a, b = log_in_parts(u, u_low, 0.0)
+    y = a + b
+    e, e_low = exponential_in_parts(-y, 0.0, 1.0)
+    product = u * e
+    rest = fma(u, e, -product) + (u * e_low + u_low * e)
+    return y, (product - 1.0) + rest
+
+
+@inline
+def log_of_total(x, maximum, temperature, others):
+    """Return maximum / temperature + log(1 + others) as two numbers of the type that x is computed in."""
+    log = log1p_of(others)
+    quotient = maximum / temperature
+    quotient_low = fma(-quotient, temperature, maximum) / temperature
+    high = rounded(x, quotient + log)
+    if abs(quotient) < log:
+        rest = (log - high) + quotient
+    else:
+        rest = (quotient - high) + log
+    return high, rounded(x, rest + quotient_low)

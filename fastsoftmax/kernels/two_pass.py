@@ -1,0 +1,144 @@
+"""Rung 4, two_pass: no maximum at all. e^x is taken apart into 2^f · 2^n, and the two are summed apart.
+
+Each lane keeps its sum as a number and an exponent: a term with a larger exponent n rescales the sum by a power of
+two, which is exact (Dukhan & Ablavatski 2020, arXiv:2001.04438). Unlike `stable`, nothing is subtracted from x, so
+nothing is rounded before the exponential. A second pass computes e^x again and scales it.
+
+passes   softmax and log_softmax read twice and write once, logsumexp reads once
+exps     2 an element for softmax, 1 for the logarithms
+
+Error: 2 ULP, logsumexp 1. Rows with one dominant term, whose rounding would be the error, go the careful way.
+"""
+
+import math
+
+from fastsoftmax.jit import inline, kernel
+from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
+from fastsoftmax.kernels.exponential import add_exactly, exp2_fraction, log2e_over, magic_number
+from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
+from fastsoftmax.kernels.pivot import MAX_PIVOT
+from fastsoftmax.kernels.rows import NEAR_ZERO, ROW_PARAMETERS, inverse_of
+from fastsoftmax.kernels.storage import write
+from fastsoftmax.kernels.textbook import part, put
+from fastsoftmax.simd import (
+    choose,
+    fma,
+    lanes,
+    larger,
+    largest,
+    ldexp_small,
+    rounded,
+    select,
+    shift_exponent,
+    splat,
+    sum_lanes,
+)
+
+
+PIECE = 2**14
+
+
+@inline
+def in_two_parts(x, v, high, low):
+    """Return (2^f, n) with e^v = 2^f · 2^n; whatever is smaller than 2^-MAX_PIVOT counts as that."""
+    v = larger(splat(x, -MAX_PIVOT / high), v)
+    n = fma(v, high, splat(x, magic_number(x))) - magic_number(x)
+    return exp2_fraction(fma(v, low, fma(v, high, splat(x, 0.0) - n))), n
+
+
+@inline
+def power_of_two(x, n):
+    """Return 2^n for whole n <= 0, 0 where that is not a normal number."""
+    lowest = splat(x, choose(x, -126, -1022))
+    power = shift_exponent(splat(x, 1.0), larger(lowest, n) + magic_number(x))
+    return select(n < lowest, 0.0, power)
+
+
+@inline
+def sum_piece(x, start, n, high, low):
+    """Return (total, lost, pivot): the sum of e^x over a piece is (total + lost) · 2^pivot."""
+    total, lost = splat(x, 0.0), splat(x, 0.0)
+    pivot = splat(x, -MAX_PIVOT)
+    for i in range(0, n, lanes(x)):
+        p, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
+        top = larger(exponent, pivot)
+        shrink = power_of_two(x, pivot - top)
+        total, lost = add_exactly(total * shrink, lost * shrink, p * power_of_two(x, exponent - top))
+        pivot = top
+    piece_pivot = float(largest(pivot))
+    weight = power_of_two(x, pivot - piece_pivot)
+    piece_total, piece_lost = sum_lanes(total * weight, lost * weight)
+    return piece_total, piece_lost, piece_pivot
+
+
+@inline
+def sum_in_two_parts(x, start, n, high, low):
+    """Return what `sum_piece` does for a row: pieces, so that what is lost stays small, merged in float64."""
+    total, lost, pivot = sum_piece(x, start, min(n, PIECE), high, low)
+    for i in range(PIECE, n, PIECE):
+        t, l, k = sum_piece(x, start + i, min(n - i, PIECE), high, low)
+        top = max(k, pivot)
+        shrink, weight = ldexp_small(1.0, max(pivot - top, -1022.0)), ldexp_small(1.0, max(k - top, -1022.0))
+        total, lost = add_exactly(total * shrink, lost * shrink + l * weight, t * weight)
+        pivot = top
+    return total, lost, pivot
+
+
+@inline
+def is_sound(total, pivot):
+    """Tell whether the two parts hold the sum to the last place: all finite, no term more than a sixth of it."""
+    return total >= 6.0 and abs(pivot) < MAX_PIVOT
+
+
+@kernel(*ROW_PARAMETERS)
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+    """Write 2^f · 2^(n - pivot) / total."""
+    high, low = log2e_over(x, temperature)
+    for r in range(first, last):
+        start, to = x_start + r * x_step, out_start + r * out_step
+        total, lost, pivot = sum_in_two_parts(x, start, n, high, low)
+        if not is_sound(total, pivot):
+            careful_softmax(x, start, n, out, to, temperature)
+            continue
+        inverse, inverse_low = inverse_of(out, total, lost)
+        for i in range(0, n, lanes(x)):
+            p, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
+            e = p * power_of_two(x, exponent - pivot)
+            put(out, to + i, fma(e, inverse, e * inverse_low), n - i)
+
+
+@kernel(*ROW_PARAMETERS)
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+    """Write x - (log total + pivot · ln 2), the subtrahend in two parts."""
+    high, low = log2e_over(x, temperature)
+    inverse = 1.0 / temperature
+    scale = rounded(x, inverse)
+    scale_low = splat(x, (inverse - scale) + fma(-inverse, temperature, 1.0) * inverse)
+    lowest = splat(x, choose(x, -3.0e38, -1.0e308))
+    for r in range(first, last):
+        start, to = x_start + r * x_step, out_start + r * out_step
+        total, lost, pivot = sum_in_two_parts(x, start, n, high, low)
+        if not is_sound(total, pivot):
+            careful_log_softmax(x, start, n, out, to, temperature)
+            continue
+        log_high, log_low = log_rounded(x, total, lost, pivot)
+        for i in range(0, n, lanes(x)):
+            v = part(x, start + i, n - i)
+            rest = fma(larger(lowest, v), scale_low, splat(x, -log_low))
+            put(out, to + i, fma(v, splat(x, scale), splat(x, -log_high)) + rest, n - i)
+
+
+@kernel(*ROW_PARAMETERS)
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+    """Write log total + pivot · ln 2."""
+    high, low = log2e_over(x, 1.0)
+    for r in range(first, last):
+        start, to = x_start + r * x_step, out_start + r * out_step
+        total, lost, pivot = sum_in_two_parts(x, start, n, high, low)
+        result = 0.0
+        if is_sound(total, pivot):
+            a, b = log_in_parts(total, lost, pivot)
+            result = a + b
+        if math.isnan(result) or abs(result) < NEAR_ZERO:
+            result = careful_logsumexp(x, start, n)
+        write(out, to, result)
