@@ -1,0 +1,124 @@
+"""The README's tables in Markdown: speed and accuracy from a saved result, the ladder from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import fastsoftmax
+from fastsoftmax.compare.report import BASELINE, best_other, conditions, ulps
+from fastsoftmax.compare.results import Result, Row, Table
+
+OURS = "fastsoftmax auto"
+
+
+def speed_table(result: Result) -> str:
+    """Return ns per element of `OURS` and every peer, a row a race; the fastest is bold, lost races included.
+
+    Parameters
+    ----------
+    result : Result
+        A saved comparison, from `Result.load`.
+
+    Returns
+    -------
+    str
+        A Markdown table and one line on where it was measured. ``x best peer`` is the time of the fastest
+        peer over ours: below 1, we lose. A wrong result has no time, it says so.
+    """
+    names = _columns(result)
+
+    def cells(table: Table) -> list[str]:
+        times = {name: _time(table, table.row(name)) for name in names}
+        fastest = min((value for value in times.values() if value is not None), default=None)
+        texts = [_speed(table.row(name), times[name], fastest) for name in names]
+        ours, rival = table.row(OURS), best_other(table)
+        return [
+            *texts,
+            _ratio(table, BASELINE, ours),
+            _ratio(table, rival.contender if rival else "", ours),
+        ]
+
+    return _races(result, [*names, "x SciPy", "x best peer"], cells)
+
+
+def accuracy_table(result: Result) -> str:
+    """Return the maximal error in ULP of `OURS` and every peer, a row a race; exact ones are bold.
+
+    Parameters
+    ----------
+    result : Result
+        A saved comparison, from `Result.load`.
+
+    Returns
+    -------
+    str
+        A Markdown table and one line on where it was measured.
+    """
+    names = _columns(result)
+    return _races(result, names, lambda table: [_error(table.row(name)) for name in names])
+
+
+def ladder_table() -> str:
+    """Return the ladder, a row a rung, from `fastsoftmax.methods`."""
+    heads = ("rung", "idea", "e^x", "reads + writes", "safe", "error bound", "source")
+    lines = [
+        (
+            f"`{rung.name}`",
+            rung.note,
+            str(rung.exps),
+            rung.passes,
+            "yes" if rung.stable else "**no**",
+            rung.bound,
+            rung.source,
+        )
+        for rung in fastsoftmax.methods()
+    ]
+    return _markdown(heads, lines, left=2)
+
+
+def _columns(result: Result) -> list[str]:
+    """Return our default first, then the peers in the order of the result."""
+    peers = (row.contender for table in result.tables for row in table.rows if not row.ours)
+    return [OURS, *dict.fromkeys(peers)]
+
+
+def _races(result: Result, heads: Sequence[str], cells: Callable[[Table], list[str]]) -> str:
+    """Return a table with a row a race, and the conditions below it."""
+    lines = [[table.workload, f"`{table.op}`", *cells(table)] for table in result.tables]
+    return f"{_markdown(('input', 'function', *heads), lines, left=2)}\n\n{conditions(result)}."
+
+
+def _time(table: Table, row: Row | None) -> float | None:
+    """Return ns per element of a row that counts; None for one that is missing or wrong."""
+    return None if row is None or row.verdict == "wrong" else table.ns_per_element(row)
+
+
+def _speed(row: Row | None, each: float | None, fastest: float | None) -> str:
+    """Return a cell of the speed table."""
+    if each is None:
+        return row.verdict if row is not None else "-"
+    text = f"{each:.2f}"
+    return f"**{text}**" if each == fastest else text
+
+
+def _error(row: Row | None) -> str:
+    """Return a cell of the accuracy table."""
+    if row is None:
+        return "-"
+    if row.max_ulp is None:
+        return row.verdict
+    text = f"wrong ({ulps(row.max_ulp)})" if row.verdict == "wrong" else ulps(row.max_ulp)
+    return f"**{text}**" if row.exact else text
+
+
+def _ratio(table: Table, rival: str, ours: Row | None) -> str:
+    """Return how many times as fast as the rival we are."""
+    ratio = table.times_faster_than(rival, ours) if ours is not None else None
+    return f"{ratio:.2f}" if ratio is not None else "-"
+
+
+def _markdown(heads: Sequence[str], lines: Iterable[Sequence[str]], left: int) -> str:
+    """Return a Markdown table whose first ``left`` columns are aligned left and the others right."""
+    rule = ["---"] * left + ["---:"] * (len(heads) - left)
+    rows = [heads, rule, *([cell.replace("|", "\\|") for cell in line] for line in lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

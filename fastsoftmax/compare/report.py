@@ -1,0 +1,184 @@
+"""The comparison on the terminal: a table a race, best first, and a closing sentence."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from fastsoftmax.compare.results import Result, Row, Table
+
+BASELINE = "scipy"
+_STYLE = {"exact": "green", "inexact": "yellow", "wrong": "bold red", "failed": "bold red"}
+_LOOK: Any = {
+    "box": SIMPLE_HEAD,
+    "collapse_padding": True,
+    "pad_edge": False,
+    "title_justify": "left",
+    "title_style": "bold",
+    "caption_justify": "left",
+    "caption_style": "dim",
+}
+_WIDTH = 110  # where the output is no terminal
+
+
+def show(result: Result, console: Console | None = None) -> None:
+    """Print the whole result."""
+    if console is None:
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    for table in result.tables:
+        console.print()
+        console.print(_race(table))
+        if table.remark:
+            say(table.remark, "dim")
+        for row in table.ranking:
+            if row.reason:
+                say(f"{row.contender} {row.verdict}: {row.reason}")
+        say(sentence(table))
+    console.print()
+    if len(result.tables) > 1:
+        console.print(_summary(result))
+    say(conditions(result), "dim")
+    for contender, why in result.skipped.items():
+        say(f"{contender} was skipped: {why}", "dim")
+    if result.interrupted:
+        say("Interrupted: these are the results so far.", "bold yellow")
+    say(closing(result), "bold")
+
+
+def sentence(table: Table) -> str:
+    """Name the fastest exact contender of a table."""
+    best = table.fastest_exact()
+    if best is None:
+        timed = any(row.best_ns is not None for row in table.rows)
+        return "None is exact here." if timed else "Nothing was timed."
+    text = f"Fastest exact: {best.contender}, {duration(best.best_ns)}"
+    ratio = table.times_faster_than(BASELINE, best)
+    return f"{text}, {ratio:.1f} times as fast as SciPy." if ratio else f"{text}."
+
+
+def closing(result: Result) -> str:
+    """Name the contender that is the fastest exact one most often, and by how much it beats SciPy."""
+    winners = [(table, best) for table in result.tables if (best := table.fastest_exact())]
+    if not winners:
+        return "No contender was both timed and exact."
+    name, wins = Counter(best.contender for _, best in winners).most_common(1)[0]
+    text = f"Fastest exact contender: {name}"
+    if len(winners) > 1:
+        text += f", in {wins} of {len(winners)} tables"
+    ratios = [
+        ratio
+        for table, _ in winners
+        if (row := table.row(name)) and (ratio := table.times_faster_than(BASELINE, row))
+    ]
+    if not ratios or name == BASELINE:
+        return f"{text}."
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    return f"{text}; {mean:.1f} times as fast as SciPy" + (" in the geometric mean." if ratios[1:] else ".")
+
+
+def conditions(result: Result) -> str:
+    """Say on what all this was measured."""
+    versions = ", ".join(f"{library} {version}" for library, version in result.versions.items())
+    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
+    return f"{result.machine['cpu']}, {threads} each; {result.machine['python']}; {versions}"
+
+
+def duration(ns: float | None) -> str:
+    """Write a time with a unit that suits it."""
+    if ns is None:
+        return "-"
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= size:
+            return f"{_three_digits(ns / size)} {unit}"
+    return f"{_three_digits(ns)} ns"
+
+
+def ulps(value: float | None) -> str:
+    """Write an error in ULP."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.2f}" if value < 1000 else f"{value:.1e}".replace("e+0", "e")
+
+
+def _race(table: Table) -> RichTable:
+    """Return the table of one race."""
+    shape = " x ".join(map(str, table.shape))
+    title = f"{table.workload}: {table.op}"
+    if not table.workload.startswith(shape):
+        title += f" of {shape} {table.dtype}, axis {table.axis}"
+    grid = RichTable(title=escape(title), **_LOOK)
+    grid.add_column("* fastsoftmax", no_wrap=True)
+    for heading in ("best", "median", "ns/element", "GB/s", "x SciPy", "max ULP"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    grid.add_column("verdict")
+    for row in table.ranking:
+        grid.add_row(*_cells(table, row), style="bold" if row.ours else "")
+    return grid
+
+
+def _cells(table: Table, row: Row) -> list[str | Text]:
+    """Return what one row shows."""
+    each = table.ns_per_element(row)
+    ratio = table.times_faster_than(BASELINE, row)
+    return [
+        _name(row),
+        duration(row.best_ns),
+        duration(row.median_ns),
+        f"{each:.3f}" if each is not None else "-",
+        f"{table.bytes_moved / row.best_ns:.1f}" if row.best_ns is not None else "-",
+        f"{ratio:.2f}" if ratio else "-",
+        ulps(row.max_ulp),
+        Text(row.verdict, style=_STYLE.get(row.verdict, "")),
+    ]
+
+
+def _name(row: Row) -> str:
+    """Return a contender's name as the tables show it, ours marked."""
+    return "* " + row.contender.removeprefix("fastsoftmax ") if row.ours else "  " + row.contender
+
+
+def _summary(result: Result) -> RichTable:
+    """Return one line a table: who won, and how our default did against the best of the others."""
+    grid = RichTable(title="All tables", **_LOOK)
+    grid.add_column("input")
+    for heading in ("function", "fastest exact"):
+        grid.add_column(heading, no_wrap=True)
+    for heading in ("x SciPy", "best other", "auto"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    grid.caption = "auto: how many times as fast as the best other one fastsoftmax auto is"
+    for table in result.tables:
+        best, rival, auto = table.fastest_exact(), best_other(table), table.row("fastsoftmax auto")
+        ratio = table.times_faster_than(BASELINE, best) if best else None
+        lead = table.times_faster_than(rival.contender, auto) if rival and auto else None
+        grid.add_row(
+            escape(table.workload),
+            table.op,
+            _name(best) if best else "none",
+            f"{ratio:.2f}" if ratio else "-",
+            rival.contender if rival else "-",
+            f"{lead:.2f}" if lead else "-",
+        )
+    return grid
+
+
+def best_other(table: Table) -> Row | None:
+    """Return the fastest contender that is not ours and not wrong, exact or not."""
+    others = (row for row in table.ranking if not row.ours and row.verdict != "wrong")
+    return next((row for row in others if row.best_ns is not None), None)
+
+
+def _three_digits(value: float) -> str:
+    """Write a number with three digits and no exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
