@@ -18,12 +18,13 @@ import numpy as np
 
 from fastsoftmax import arrays, threads
 from fastsoftmax.arrays import Array
-from fastsoftmax.kernels import columns, long_row, narrow, two_pass
+from fastsoftmax.kernels import columns, long_row, narrow
 from fastsoftmax.ladder import Way
 
 BLOCK = 2**16  # elements that a kernel does with one pivot to begin with
 TASK = 2**17  # elements that one thread takes at a time
 THREADED = 2**18  # elements from which on threads pay
+STRIP = 512  # columns that a kernel does at a time
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it
@@ -64,6 +65,9 @@ class Work:
         """Do it."""
         if not (self._is_plain() and (self._run_rows() or self._run_columns())):
             self._run_tiles()
+
+    def _compute_type(self) -> str:
+        return arrays.compute_type(arrays.result_type(self.x.dtype)).name
 
     def _is_plain(self) -> bool:
         """Tell whether kernels can read x and write `out` as they lie."""
@@ -128,12 +132,38 @@ class Work:
 
     def _row_kernel(self, rows: int) -> Any:
         kernels = self.way.kernels
-        if self.way.tuned and self.n < narrow.LIMIT:
+        if self.way.tuned and self.n < narrow.LIMIT[self._compute_type()]:
             kernels = narrow
         return getattr(kernels, self.op + "_rows")
 
     def _run_columns(self) -> bool:
-        return False
+        dims = self._dims()
+        if dims is None or not self.way.tuned or np.may_share_memory(self.x, self.out):
+            return False
+        kept, reduced = dims
+        if len(reduced) != 1 or not kept or kept[-1][1:] != (1, 1):
+            return False
+        *outer, (inner, _, _) = kept
+        (n, x_pitch, out_pitch), width = reduced[0], 64 // arrays.compute_type(self.x.dtype).itemsize
+        *outer, (planes, x_outer, out_outer) = outer or [(1, 0, 0)]
+        if inner < width or math.prod(size for size, _, _ in outer) > MANY_CALLS:
+            return False
+        strip = STRIP if inner > STRIP else -(-inner // width) * width
+        blocks = planes * -(-inner // strip)
+        x, out = arrays.storage(self.x), arrays.storage(self.out)
+        x_base, out_base = arrays.base_of(x), arrays.base_of(out)
+        kernel = getattr(columns, self.op + "_columns")[x.dtype]
+        share = max(1, TASK // (n * min(strip, inner)))
+        sizes = n, inner, strip, self.temperature
+        for x_start, out_start in _offsets(outer):
+            xs, outs = (x_base, x_start, x_outer, x_pitch), (out_base, out_start, out_outer, out_pitch)
+
+            def task(number: int, xs: Any = xs, outs: Any = outs) -> None:
+                kernel(*xs, *outs, number * share, min((number + 1) * share, blocks), *sizes)
+
+            for_all = threads.run if self.threaded else threads.run_here
+            for_all(task, -(-blocks // share))
+        return True
 
     def _run_tiles(self) -> None:
         """Copy block after block into rows of the type that is computed in, and what comes out to its place."""
@@ -148,11 +178,8 @@ class Work:
             index = (*blocks[number], ...)
             self._run_tile(x[index], out[index], None if mask is None else mask[index], dtype)
 
-        if self.threaded:
-            threads.run(task, len(blocks))
-        else:
-            for number in range(len(blocks)):
-                task(number)
+        for_all = threads.run if self.threaded else threads.run_here
+        for_all(task, len(blocks))
 
     def _run_tile(self, x: Array, out: Array, mask: Array | None, dtype: np.dtype[Any]) -> None:
         tile = np.empty(x.shape, dtype)

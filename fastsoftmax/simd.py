@@ -551,19 +551,97 @@ def load_first_wide(typingctx, array, index, count):
     return _load_first(Vector(types.float64, VECTOR_BITS // 64), array)
 
 
+def _store_first(array, vector):
+    def codegen(context, builder, sig, values):
+        pointer = _pointer(context, builder, array, *values[:2], _memory_type(array, vector))
+        mask = _first_lanes(builder, values[3], vector.lanes)
+        args = [_to_memory(builder, array, vector, values[2]), pointer, I32(_alignment(array)), mask]
+        _call(builder, f"llvm.masked.store.v{vector.lanes}{_element_suffix(array)}.p0", ir.VoidType(), args)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), codegen
+
+
 @intrinsic
 def store_first(typingctx, array, index, value, count):
     """Write the first `count` lanes of a vector to array[index] and behind."""
-
-    def codegen(context, builder, sig, values):
-        pointer = _pointer(context, builder, array, *values[:2], _memory_type(array, value))
-        mask = _first_lanes(builder, values[3], value.lanes)
-        args = [_to_memory(builder, array, value, values[2]), pointer, I32(_alignment(array)), mask]
-        _call(builder, f"llvm.masked.store.v{value.lanes}{_element_suffix(array)}.p0", ir.VoidType(), args)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, value, types.intp), codegen
+    return _store_first(array, value)
 
 
 def _element_suffix(array):
     return "i16" if array.dtype.bitwidth == 16 else f"f{array.dtype.bitwidth}"
+
+
+# --- blocks of rows -------------------------------------------------------------------------------------------------
+
+
+def _transpose(builder, rows):
+    """Transpose as many vectors as they have lanes: exchange the halves of pairs of rows, quarters, eighths ..."""
+    rows, width = list(rows), len(rows)
+    step = 1
+    while step < width:
+        low = [lane if not lane & step else width + lane - step for lane in range(width)]
+        high = [lane + step if not lane & step else width + lane for lane in range(width)]
+        for i in range(width):
+            if not i & step:
+                a, b = rows[i], rows[i + step]
+                rows[i], rows[i + step] = _shuffle(builder, a, b, low), _shuffle(builder, a, b, high)
+        step *= 2
+    return rows
+
+
+def _row_starts(builder, width, start, step, rows):
+    """Return where each of `width` rows begins; if there are fewer, the last one stands for those missing."""
+    i64 = ir.IntType(64)
+    last = builder.sub(rows, i64(1))
+    starts = []
+    for r in range(width):
+        row = builder.select(builder.icmp_signed("<", i64(r), last), i64(r), last)
+        starts.append(builder.add(start, builder.mul(row, step)))
+    return starts
+
+
+@intrinsic
+def load_block(typingctx, x, start, step, rows, count, tile, at):
+    """Write a vector's width w of rows of x as columns into the tile: element j of row r goes to tile[at + w * j + r].
+
+    Row r begins at x[start + r * step]. `count` elements of each of `rows` rows are read, w at most; those missing
+    are -inf, and rows missing repeat the last.
+    """
+    vector = vector_of(x)
+
+    def codegen(context, builder, sig, values):
+        x_value, start, step, rows, count, tile_value, at = values
+        _, load_row = _load_first(vector, x)
+        loaded = [
+            load_row(context, builder, None, (x_value, s, count))
+            for s in _row_starts(builder, vector.lanes, start, step, rows)
+        ]
+        for j, column in enumerate(_transpose(builder, loaded)):
+            index = builder.add(at, ir.IntType(64)(vector.lanes * j))
+            pointer = _pointer(context, builder, tile, tile_value, index, column.type)
+            builder.store(column, pointer, align=_alignment(tile))
+        return context.get_dummy_value()
+
+    return types.void(x, *[types.intp] * 4, tile, types.intp), codegen
+
+
+@intrinsic
+def store_block(typingctx, tile, at, out, start, step, rows, count):
+    """Write columns of the tile as rows of `out`: the reverse of `load_block`."""
+    vector = vector_of(out)
+
+    def codegen(context, builder, sig, values):
+        tile_value, at, out_value, start, step, rows, count = values
+        columns = []
+        for j in range(vector.lanes):
+            index = builder.add(at, ir.IntType(64)(vector.lanes * j))
+            pointer = _pointer(context, builder, tile, tile_value, index, _llvm_vector(vector))
+            columns.append(builder.load(pointer, align=_alignment(tile)))
+        _, store_row = _store_first(out, vector)
+        starts = _row_starts(builder, vector.lanes, start, step, rows)
+        for s, row in zip(starts, _transpose(builder, columns), strict=True):
+            store_row(context, builder, None, (out_value, s, row, count))
+        return context.get_dummy_value()
+
+    return types.void(tile, types.intp, out, *[types.intp] * 4), codegen

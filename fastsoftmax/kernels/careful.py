@@ -38,7 +38,7 @@ def difference(v, maximum):
     """Return v - maximum as a rounded difference and what the rounding lost."""
     d = v - maximum
     back = d - v
-    return d, (v - (d - back)) + ((-maximum) - back)
+    return d, (v - (d - back)) - (maximum + back)
 
 
 @inline

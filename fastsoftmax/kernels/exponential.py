@@ -27,7 +27,8 @@ LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 MAGIC_SINGLE = 1.5 * 2**23
 MAGIC_DOUBLE = 1.5 * 2**52
 
-# Coefficients of f, f^2, ... in 2^f on [-1/2, 1/2]; relative errors 3.0e-9 and 4e-18.
+# Coefficients of f, f^2, ... in 2^f on [-1/2, 1/2]; relative errors 3.0e-9 and 4e-18;
+# SHORT is for float32 results computed in float64, relative error 4e-11.
 SINGLE = tuple(
     map(
         float.fromhex,
@@ -47,6 +48,16 @@ DOUBLE = tuple(
     )
 )  # fmt: skip
 
+
+SHORT = tuple(
+    map(
+        float.fromhex,
+        (
+            "0x1.62e42ff0e1a3bp-1", "0x1.ebfbe07789f85p-3", "0x1.c6b08ac04bf40p-5", "0x1.3b29f39b41ca8p-7",
+            "0x1.5d8a861c28b76p-10", "0x1.445c8565a1dd3p-13", "0x1.fde5de59cc8d6p-17",
+        ),
+    )
+)  # fmt: skip
 
 # ln(2)^k / k!, the terms of Taylor's series of 2^f: k = 2 and 3 in two parts, then k = 4 to 15.
 QUADRATIC, QUADRATIC_LOW = float.fromhex("0x1.ebfbdff82c58fp-3"), float.fromhex("-0x1.5e43a53e44da3p-57")
@@ -96,6 +107,19 @@ def _exp2_fraction(f):
             return fma(p, f, 1.0)
 
     return horner
+
+
+@inline
+def exp2_short(f):
+    """Return 2^f, float64 with |f| <= 1/2, to the precision of float32."""
+    c1, c2, c3, c4, c5, c6, c7 = SHORT
+    p = fma(f, c7, c6)
+    p = fma(p, f, c5)
+    p = fma(p, f, c4)
+    p = fma(p, f, c3)
+    p = fma(p, f, c2)
+    p = fma(p, f, c1)
+    return fma(p, f, 1.0)
 
 
 @inline

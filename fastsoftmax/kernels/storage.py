@@ -14,6 +14,14 @@ def room_for_terms(out, n, in_place):
     """
 
 
+def room_for_tile(x, n):
+    """Return room for a vector's width of rows of n elements, rounded up to whole blocks, in the type of the terms."""
+
+
+def room_for_columns(x, n):
+    """Return room for n numbers of the type that x is computed in."""
+
+
 def write(out, index, value):
     """Write a float64 to out[index], rounded to the type of `out`."""
 
@@ -35,6 +43,19 @@ def _room_for_terms(out, n, in_place):
             return np.empty(n, dtype), 0
 
     return room
+
+
+@overload(room_for_tile, inline="always")
+def _room_for_tile(x, n):
+    if x.dtype == types.float64:
+        return lambda x, n: np.empty(8 * ((n + 7) // 8 * 8), np.float64)
+    return lambda x, n: np.empty(16 * ((n + 15) // 16 * 16), np.float32)
+
+
+@overload(room_for_columns, inline="always")
+def _room_for_columns(x, n):
+    dtype = np.float64 if x.dtype == types.float64 else np.float32
+    return lambda x, n: np.empty(n, dtype)
 
 
 @overload(write, inline="always")
