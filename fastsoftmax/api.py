@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastsoftmax import arrays, plain
+from fastsoftmax import arrays, direct, plain
 from fastsoftmax.arrays import Array
 from fastsoftmax.engine import Work
 from fastsoftmax.ladder import Way, way_of
@@ -76,6 +76,11 @@ def softmax(
     array([[0.880797  , 0.11920292],
            [0.11920292, 0.880797  ]], dtype=float32)
     """
+    plain_call = out is None and where is None and type(temperature) is float and temperature == 1.0
+    if type(x) is np.ndarray and plain_call and method == "auto":
+        result = direct.elementwise("softmax_rows", x, axis)
+        if result is not None:
+            return result
     return _elementwise("softmax", x, axis, out, where, temperature, method)
 
 
@@ -117,6 +122,11 @@ def log_softmax(
     >>> log_softmax([0.0, -50.0])
     array([-1.92874985e-22, -5.00000000e+01])
     """
+    plain_call = out is None and where is None and type(temperature) is float and temperature == 1.0
+    if type(x) is np.ndarray and plain_call and method == "auto":
+        result = direct.elementwise("log_softmax_rows", x, axis)
+        if result is not None:
+            return result
     return _elementwise("log_softmax", x, axis, out, where, temperature, method)
 
 
@@ -182,6 +192,11 @@ def logsumexp(
     >>> logsumexp([1, 1], b=[1, -1], return_sign=True)
     (np.float64(-inf), np.float64(0.0))
     """
+    plain_call = b is None and not keepdims and not return_sign and out is None and where is None
+    if type(a) is np.ndarray and plain_call and method == "auto":
+        result = direct.reduction("logsumexp_rows", a, axis)
+        if result is not None:
+            return result
     way = way_of(method)
     a = arrays.as_numbers(a, "a")
     dtype = arrays.result_type(a.dtype)
@@ -219,7 +234,7 @@ def _logsumexp(
     return_sign: bool,
 ) -> tuple[Array, Array]:
     """Return logarithm and sign as arrays of the shape `kept`."""
-    if dtype.kind == "c" or dtype == np.longdouble and dtype != np.float64:
+    if dtype.kind == "c" or (dtype == np.longdouble and dtype != np.float64):
         return plain.logsumexp(a.astype(dtype, copy=False), b, axes, mask, return_sign)
     if b is not None:
         return weighted_logsumexp(a, b, axes, mask, dtype, return_sign)
@@ -232,9 +247,7 @@ def _logsumexp(
     return result, sign
 
 
-def _elementwise(
-    op: str, x: Any, axis: Any, out: Array | None, where: Any, temperature: float, method: str
-) -> Any:
+def _elementwise(op: str, x: Any, axis: Any, out: Array | None, where: Any, temperature: float, method: str) -> Any:
     way = way_of(method)
     x = arrays.as_numbers(x, "x")
     axes = arrays.normalize_axis(axis, x.ndim)
@@ -251,7 +264,7 @@ def _elementwise(
             mask = mask.copy()
     if x.size == 0:
         return result
-    if dtype.kind == "c" or dtype == np.longdouble and dtype != np.float64:
+    if dtype.kind == "c" or (dtype == np.longdouble and dtype != np.float64):
         np.copyto(result, getattr(plain, op)(x, axes, mask, temperature), casting="same_kind")
     else:
         Work(op, x, result, axes, temperature, way, mask).run()

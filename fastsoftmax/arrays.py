@@ -17,12 +17,12 @@ NATIVE = (np.dtype(np.float32), np.dtype(np.float64))
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Tell whether this is the bfloat16 of ml_dtypes."""
-    return dtype.name == "bfloat16" and dtype.itemsize == 2
+    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.name == "bfloat16"
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:
     """Tell whether this is a 16-bit floating-point type."""
-    return dtype == np.float16 or is_bfloat16(dtype)
+    return dtype.itemsize == 2 and (dtype.kind == "f" or is_bfloat16(dtype))
 
 
 def as_numbers(x: Any, name: str) -> Array:
@@ -34,9 +34,7 @@ def as_numbers(x: Any, name: str) -> Array:
         For anything else, naming the type and the way out.
     """
     if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} is a masked array: its mask would be ignored; give {name}.data and where=~{name}.mask"
-        )
+        raise TypeError(f"{name} is a masked array: its mask would be ignored; give {name}.data and where=~{name}.mask")
     a = np.asarray(x)
     if a.dtype.kind in "fciub" or is_bfloat16(a.dtype):
         return a
@@ -49,7 +47,8 @@ def result_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the type of the result: floating types stay, integers and bool count as float64."""
     if dtype.kind in "iub":
         return np.dtype(np.float64)
-    return dtype.newbyteorder("=")
+    native: np.dtype[Any] = dtype.newbyteorder("=")
+    return native
 
 
 def compute_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -141,10 +140,10 @@ def collapse(dims: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
 
 def fresh_like(x: Array, dtype: np.dtype[Any]) -> Array:
     """Return an uninitialised array of x's shape, and of its memory order where that is contiguous."""
-    order = "F" if x.flags.f_contiguous and not x.flags.c_contiguous else "C"
-    if x.flags.c_contiguous or order == "F":
-        return np.empty(x.shape, dtype, order)
-    return np.empty_like(x, dtype, order="K", subok=False)
+    if x.flags.c_contiguous:
+        return np.empty(x.shape, dtype)
+    fresh: Array = np.empty_like(x, dtype, order="K", subok=False)
+    return fresh
 
 
 def overlaps(out: Array, x: Array) -> bool:

@@ -81,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--json", metavar="FILE", help="write the result there too")
     compare.add_argument("--threads", type=int, default=1, metavar="N", help="threads for each (default: 1)")
-    compare.add_argument(
-        "--methods", metavar="A,B", help="these rungs only, as in stable,auto (default: all)"
-    )
+    compare.add_argument("--methods", metavar="A,B", help="these rungs only, as in stable,auto (default: all)")
     compare.add_argument("--quick", action="store_true", help="a few seconds, not a minute; rougher figures")
     compare.set_defaults(run=_compare)
 

@@ -52,7 +52,14 @@ class Work:
     """
 
     def __init__(
-        self, op: str, x: Array, out: Array, axes: tuple[int, ...], temperature: float, way: Way, mask: Array | None
+        self,
+        op: str,
+        x: Array,
+        out: Array,
+        axes: tuple[int, ...],
+        temperature: float,
+        way: Way,
+        mask: Array | None,
     ) -> None:
         self.op, self.x, self.out, self.axes = op, x, out, axes
         self.temperature, self.way, self.mask = temperature, way, mask
@@ -67,7 +74,7 @@ class Work:
             self._run_tiles()
 
     def _compute_type(self) -> str:
-        return arrays.compute_type(arrays.result_type(self.x.dtype)).name
+        return str(arrays.compute_type(arrays.result_type(self.x.dtype)).name)
 
     def _is_plain(self) -> bool:
         """Tell whether kernels can read x and write `out` as they lie."""

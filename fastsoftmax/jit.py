@@ -21,13 +21,30 @@ from numba import njit, types
 from fastsoftmax.cache import DiskCache
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+_PART_OPTIONS = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _SCALARS = {"int": types.intp, "real": types.float64}
 _compiling = threading.Lock()
 
 
 def inline(function: Callable[..., Any]) -> Any:
-    """Mark a part of a kernel: compiled into every kernel that calls it."""
-    return njit(**_OPTIONS, forceinline=True)(function)
+    """Mark a part of a kernel: compiled into every kernel that calls it, and never to machine code of its own.
+
+    Numba would translate each part and wrap it for calls from Python, too, which takes longer than all the rest.
+    """
+    part = njit(**_OPTIONS, **_PART_OPTIONS)(function)
+
+    def leave_uncompiled(flags: Any) -> Any:
+        flags.no_compile = True
+        return flags
+
+    def remember(result: Any) -> None:
+        name = object()  # kernels find the part by it, in place of the address of machine code
+        part.overloads[tuple(result.signature.args)] = result._replace(entry_point=name)
+        result.target_context.insert_user_function(name, result.fndesc, [result.library])
+
+    part._compiler._customize_flags = leave_uncompiled
+    part.add_overload = remember
+    return part
 
 
 class Kernel:

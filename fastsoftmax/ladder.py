@@ -10,9 +10,9 @@ from types import ModuleType
 from fastsoftmax.kernels import naive, online, rows, stable, two_pass
 
 EXACT = "2 ULP; logsumexp 1"
-MILAKOV = "Milakov & Gimelshein 2018, arXiv:1805.02867"
-DUKHAN = "Dukhan & Ablavatski 2020, arXiv:2001.04438"
-BLANCHARD = "Blanchard, Higham & Higham, IMA J. Numer. Anal. 41(4), 2021"
+MILAKOV = "Milakov & Gimelshein 2018"
+DUKHAN = "Dukhan & Ablavatski 2020"
+BLANCHARD = "Blanchard, Higham & Higham 2021"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ def _masked(x: Array, mask: Array | None) -> Array:
 def _shift(x: Array, axes: tuple[int, ...]) -> Array:
     """Return the largest real part, 0 where that is not finite."""
     top = np.max(x.real, axis=axes, keepdims=True, initial=-np.inf)
-    return np.where(np.isfinite(top), top, np.zeros_like(top))
+    shift: Array = np.where(np.isfinite(top), top, np.zeros_like(top))
+    return shift
 
 
 def softmax(x: Array, axes: tuple[int, ...], mask: Array | None, temperature: float) -> Array:

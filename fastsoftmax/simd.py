@@ -172,9 +172,13 @@ def fma(typingctx, a, b, c):
 @intrinsic
 def larger(typingctx, a, b):
     """Return a where a > b, else b: where either is NaN, that is b."""
-    return _lane_function(
-        lambda builder, vector, x, y: builder.select(builder.fcmp_ordered(">", x, y), x, y)
-    )((a, b))
+    return _lane_function(lambda builder, vector, x, y: builder.select(builder.fcmp_ordered(">", x, y), x, y))((a, b))
+
+
+@intrinsic
+def smaller(typingctx, a, b):
+    """Return a where a < b, else b: where either is NaN, that is b."""
+    return _lane_function(lambda builder, vector, x, y: builder.select(builder.fcmp_ordered("<", x, y), x, y))((a, b))
 
 
 @intrinsic
@@ -192,9 +196,7 @@ def select(typingctx, mask, a, b):
 @intrinsic
 def absolute(typingctx, a):
     """Return |a|."""
-    return _lane_function(
-        lambda builder, vector, x: _call(builder, f"llvm.fabs.{vector.suffix}", x.type, [x])
-    )((a,))
+    return _lane_function(lambda builder, vector, x: _call(builder, f"llvm.fabs.{vector.suffix}", x.type, [x]))((a,))
 
 
 @intrinsic
@@ -266,7 +268,7 @@ def ldexp_small(typingctx, value, n):
 
 @intrinsic
 def split_exponent(typingctx, value):
-    """Return (m, n) with value = m * 2**n and sqrt(1/2) <= m < sqrt(2), of positive normal float64 lanes or a scalar."""
+    """Return (m, n), value = m * 2**n and sqrt(1/2) <= m < sqrt(2), of positive normal float64."""
     pair = types.UniTuple(value, 2)
     least = 0x3FE6A09E667F3BCD  # sqrt(1/2)
 
@@ -340,9 +342,7 @@ def largest_bits(typingctx, a):
 def largest(typingctx, a):
     """Return the largest lane; NaN lanes are passed over unless all are NaN."""
     return _lane_function(
-        lambda builder, vector, x: _call(
-            builder, f"llvm.vector.reduce.fmax.{vector.suffix}", x.type.element, [x]
-        ),
+        lambda builder, vector, x: _call(builder, f"llvm.vector.reduce.fmax.{vector.suffix}", x.type.element, [x]),
         lambda vector: vector.dtype,
     )((a,))
 
@@ -398,14 +398,6 @@ def count_set(typingctx, mask):
         return builder.zext(builder.ctpop(bits), ir.IntType(64))
 
     return types.intp(mask), codegen
-
-
-@intrinsic
-def first_lane(typingctx, a):
-    """Return the first lane."""
-    return _lane_function(
-        lambda builder, vector, x: builder.extract_element(x, I32(0)), lambda vector: vector.dtype
-    )((a,))
 
 
 def _keep(a, count, first_kept):

@@ -166,9 +166,7 @@ def spacing(true: ArrayLike, dtype: Any, *, floor: float = 0.0) -> Array:
     return unit
 
 
-def ulp_error(
-    got: ArrayLike, true: ArrayLike, *, floor: float = 0.0, unit: Array | None = None
-) -> NDArray[np.float64]:
+def ulp_error(got: ArrayLike, true: ArrayLike, *, floor: float = 0.0, unit: Array | None = None) -> NDArray[np.float64]:
     """Return the error of every element in fractional ULP, ``|got - true| / spacing(true)``.
 
     Parameters

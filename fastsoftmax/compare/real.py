@@ -52,9 +52,7 @@ def digits() -> Input:
     logits = x @ weights
     accuracy = float(np.mean(logits[test].argmax(axis=1) == labels[test]))
     chosen = fastsoftmax.log_softmax(logits[test], axis=1)[np.arange(len(test)), labels[test]]
-    remark = (
-        f"softmax regression trained with these kernels; {accuracy:.1%} of {len(test)} unseen digits right"
-    )
+    remark = f"softmax regression trained with these kernels; {accuracy:.1%} of {len(test)} unseen digits right"
     return Input(logits, remark, {"test_accuracy": accuracy, "test_cross_entropy": -float(chosen.mean())})
 
 
@@ -147,9 +145,7 @@ def _followers(ids: list[int], order: int) -> dict[tuple[int, ...], Counter[int]
     return followers
 
 
-def _backed_off(
-    counts: Counter[int] | None, prior: NDArray[np.floating], strength: float
-) -> NDArray[np.floating]:
+def _backed_off(counts: Counter[int] | None, prior: NDArray[np.floating], strength: float) -> NDArray[np.floating]:
     """Return the probabilities of the next word: counts, plus ``strength`` words spread like the prior."""
     if counts is None:
         return prior

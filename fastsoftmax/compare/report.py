@@ -78,9 +78,7 @@ def closing(result: Result) -> str:
     if len(winners) > 1:
         text += f", in {wins} of {len(winners)} tables"
     ratios = [
-        ratio
-        for table, _ in winners
-        if (row := table.row(name)) and (ratio := table.times_faster_than(BASELINE, row))
+        ratio for table, _ in winners if (row := table.row(name)) and (ratio := table.times_faster_than(BASELINE, row))
     ]
     if not ratios or name == BASELINE:
         return f"{text}."

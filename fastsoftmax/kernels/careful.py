@@ -12,9 +12,10 @@ import math
 import numpy as np
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, exp2_in_parts, log2e_wide
+from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, exp2_fraction, exp2_in_parts, log2e_wide
 from fastsoftmax.kernels.logarithm import log1p_in_parts
 from fastsoftmax.simd import (
+    choose,
     count_set,
     fma,
     larger,
@@ -42,6 +43,12 @@ def difference(v, maximum):
 
 
 @inline
+def wide(x, start, n):
+    """Return 8 elements from `start` as float64, those behind the last of n as -inf."""
+    return load_wide(x, start) if n >= WIDE else load_first_wide(x, start, n)
+
+
+@inline
 def lifted_exponential(v, maximum, high, low):
     """Return e^(v - maximum) · 2^LIFT in two parts: exact where they are equal, 0 where it is under every float64."""
     d, lost = difference(v, maximum)
@@ -59,18 +66,30 @@ def lifted_exponential(v, maximum, high, low):
 
 
 @inline
+def lifted_exponential_of_narrower(v, maximum, high, low):
+    """Return what `lifted_exponential` does in one part: enough where v has been a float32."""
+    d = larger(splat_wide(LOWEST / high), v - maximum)
+    steps = fma(d, high, splat_wide(MAGIC_DOUBLE + LIFT))
+    f = fma(d, low, fma(d, high, MAGIC_DOUBLE + LIFT - steps))
+    return shift_exponent(exp2_fraction(f), steps)
+
+
+@inline
 def sum_without_top(x, start, n, maximum, temperature):
     """Return the sum of e^((x - maximum) / temperature) over all elements but one of the largest, in two parts."""
     high, low = log2e_wide(temperature)
     zero = splat_wide(0.0)
     total, lost, ties = zero, zero, 0
     for i in range(0, n, WIDE):
-        v = load_wide(x, start + i) if i <= n - WIDE else load_first_wide(x, start + i, n - i)
+        v = wide(x, start + i, n - i)
         is_top = v == maximum
         ties += count_set(is_top)
-        e, e_low = lifted_exponential(v, maximum, high, low)
-        total, lost = add_exactly(total, lost, select(is_top, 0.0, e))
-        lost = lost + select(is_top, 0.0, e_low)
+        if choose(x, 1, 0):
+            total = total + select(is_top, 0.0, lifted_exponential_of_narrower(v, maximum, high, low))
+        else:
+            e, e_low = lifted_exponential(v, maximum, high, low)
+            total, lost = add_exactly(total, lost, select(is_top, 0.0, e))
+            lost = lost + select(is_top, 0.0, e_low)
     rest, rest_lost = sum_lanes(total, lost)
     rest, rest_lost = rest * 2.0**-LIFT, rest_lost * 2.0**-LIFT
     return add_exactly(ties - 1.0, rest_lost, rest)
@@ -82,7 +101,7 @@ def maximum_or_nan(x, start, n):
     best = splat_wide(-math.inf)
     nans = 0
     for i in range(0, n, WIDE):
-        v = load_first_wide(x, start + i, n - i)
+        v = wide(x, start + i, n - i)
         nans += WIDE - count_set(v == v)
         best = larger(v, best)
     return math.nan if nans > 0 else largest(best)
@@ -108,7 +127,7 @@ def careful_softmax(x, start, n, out, to, temperature):
     inverse = 2.0**-LIFT / total
     inverse_low = fma(-inverse * 2.0**LIFT, lost, fma(-inverse * 2.0**LIFT, total, 1.0)) * inverse
     for i in range(0, n, WIDE):
-        v = load_first_wide(x, start + i, n - i)
+        v = wide(x, start + i, n - i)
         e, e_low = lifted_exponential(v, maximum, high, low)
         store_first(out, to + i, fma(e, splat_wide(inverse), fma(e, splat_wide(inverse_low), e_low * inverse)), n - i)
 
@@ -125,7 +144,7 @@ def careful_log_softmax(x, start, n, out, to, temperature):
     scale = 1.0 / temperature
     scale_low = fma(-scale, temperature, 1.0) / temperature
     for i in range(0, n, WIDE):
-        v = load_first_wide(x, start + i, n - i)
+        v = wide(x, start + i, n - i)
         d, lost = difference(v, maximum)
         correction = fma(lost, scale, d * scale_low) - log_low
         correction = select(correction == correction, correction, 0.0)  # of an infinite difference

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from fastsoftmax.jit import inline, kernel
-from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
+from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax, maximum_or_nan
 from fastsoftmax.kernels.exponential import (
     MAGIC_DOUBLE,
     add_exactly,
@@ -31,7 +31,7 @@ from fastsoftmax.kernels.logarithm import log1p_of
 from fastsoftmax.kernels.narrow import keep_terms, maximum_of_columns, scale_columns, subtract_from_columns
 from fastsoftmax.kernels.narrow import sum_others as narrow_others
 from fastsoftmax.kernels.pivot import MAX_PIVOT, aim, lowest_exponent
-from fastsoftmax.kernels.rows import NEAR_ZERO, least_others
+from fastsoftmax.kernels.rows import NEAR_ZERO, share
 from fastsoftmax.kernels.storage import room_for_columns, write
 from fastsoftmax.simd import (
     absolute,
@@ -51,7 +51,22 @@ from fastsoftmax.simd import (
     store,
 )
 
-PARAMETERS = ("in", "int", "int", "int", "out", "int", "int", "int", "int", "int", "int", "int", "int", "real")
+PARAMETERS = (
+    "in",
+    "int",
+    "int",
+    "int",
+    "out",
+    "int",
+    "int",
+    "int",
+    "int",
+    "int",
+    "int",
+    "int",
+    "int",
+    "real",
+)
 
 # What is kept of each column, in arrays of `room` numbers behind one another.
 MAXIMUM, MAGIC, FLOOR, SUM, LOST, TIES, FIRST, SECOND = range(8)
@@ -158,11 +173,16 @@ def totals(x, j, kept, room, temperature):
 
 @inline
 def sum_strip(x, start, pitch, n, count, inner, column, high, low, kept, room):
-    """Do both passes over a strip; return whether its sums are sound."""
+    """Do both passes over a strip; return whether no column of it is odd: has NaN, inf or huge numbers."""
     find_maxima(x, start, pitch, n, count, inner, column, kept, room)
-    if not choose_pivots(x, count, high, kept, room):
-        return False
-    return sum_others(x, start, pitch, n, count, inner, column, high, low, kept, room)
+    possible = choose_pivots(x, count, high, kept, room)
+    return sum_others(x, start, pitch, n, count, inner, column, high, low, kept, room) and possible
+
+
+@inline
+def least_others(x):
+    """Return how much the others must hold of the largest; columns with less are peaked."""
+    return choose(x, 1.0, 5.0)
 
 
 @inline
@@ -173,10 +193,26 @@ def keep_parts(x, j, kept, room, value, rest):
 
 
 @inline
-def into_row(x, start, pitch, n, row):
-    """Copy a column into a row."""
+def place_of(j, column, inner, width):
+    """Return the column of x that belongs to slot j; the last vector overlaps the one before."""
+    return min(column + j - j % width, inner - width) + j % width
+
+
+@inline
+def blend(tile, is_wanted, out, to, pitch, n):
+    """Write the wanted ones of 8 columns that stand in the tile."""
+    for i in range(n):
+        old = load_wide(out, to + i * pitch)
+        store(out, to + i * pitch, select(is_wanted, load_wide(tile, 8 * i), old))
+
+
+@inline
+def is_odd(x, start, pitch, n, row, high):
+    """Copy a column into a row; return whether the fast way cannot do it."""
     for i in range(n):
         row[i] = x[start + i * pitch]
+    maximum = maximum_or_nan(row, 0, n)
+    return not np.isfinite(maximum) or abs(maximum * high) >= MAX_PIVOT - 1
 
 
 @inline
@@ -194,6 +230,7 @@ def strip_of(block, strip, inner):
     return block // strips, first, min(strip, inner - first)
 
 
+# fmt: off
 @kernel(*PARAMETERS)
 def softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch, first, last, n, inner, strip, temperature
@@ -203,44 +240,40 @@ def softmax_columns(
     wide_high, wide_low = log2e_wide(temperature)
     width = lanes(x)
     room = strip + width
-    kept = room_for_columns(x, KEPT * room)
-    peaked = np.empty(room // 8, np.bool_)
-    row = np.empty(n, out.dtype)
+    kept, tile, row = room_for_columns(x, KEPT * room), room_for_columns(x, 8 * n), np.empty(n, out.dtype)
     for block in range(first, last):
         outer, column, count = strip_of(block, strip, inner)
         slots = (count + width - 1) // width * width
         start, to = x_start + outer * x_outer, out_start + outer * out_outer
         sound = sum_strip(x, start, x_pitch, n, count, inner, column, high, low, kept, room)
-        if sound:
-            for j in range(0, slots, 8):
-                total, lost, others, _ = totals(x, j, kept, room, temperature)
-                inverse = 1.0 / total
-                inverse_low = fma(inverse, 0.0 - lost, fma(inverse, 0.0 - total, 1.0)) * inverse
-                keep_parts(x, j, kept, room, inverse, inverse_low)
-                peaked[j // 8] = count_set(others >= least_others(x)) < 8
-        if sound:
-            vector_high, vector_low = splat(x, high), splat(x, low)
-            for i in range(n):
-                for j in range(0, count, width):
-                    at = min(column + j, inner - width)
-                    v = load(x, start + i * x_pitch + at)
-                    floor, magic = load(kept, FLOOR * room + j), load(kept, MAGIC * room + j)
-                    e, _ = exponential(v, floor, vector_high, vector_low, magic)
-                    value = fma(e, load(kept, FIRST * room + j), e * load(kept, SECOND * room + j))
-                    store(out, to + i * out_pitch + at, value)
-            for j in range(0, slots, 8):
-                if peaked[j // 8]:
-                    at = min(column + j, inner - 8)
-                    maximum = maximum_of_columns(x, start + at, x_pitch, n)
-                    total, lost = keep_terms(
-                        x, x, start + at, x_pitch, n, maximum, wide_high, wide_low, out, to + at, out_pitch
-                    )
-                    scale_columns(out, to + at, out_pitch, n, total, lost, out, to + at, out_pitch)
-        else:
+        for j in range(0, slots, 8):
+            total, lost, others, _ = totals(x, j, kept, room, temperature)
+            inverse = 1.0 / total
+            inverse_low = fma(inverse, 0.0 - lost, fma(inverse, 0.0 - total, 1.0)) * inverse
+            keep_parts(x, j, kept, room, inverse, inverse_low)
+        vector_high, vector_low = splat(x, high), splat(x, low)
+        for i in range(n):
+            for j in range(0, count, width):
+                at = place_of(j, column, inner, width)
+                v = load(x, start + i * x_pitch + at)
+                floor, magic = load(kept, FLOOR * room + j), load(kept, MAGIC * room + j)
+                e, _ = exponential(v, floor, vector_high, vector_low, magic)
+                value = share(e, load(kept, FIRST * room + j), load(kept, SECOND * room + j))
+                store(out, to + i * out_pitch + at, value)
+        for j in range(0, slots, 8):
+            _, _, others, _ = totals(x, j, kept, room, temperature)
+            is_peaked = others < least_others(x)
+            if count_set(is_peaked) > 0:
+                at = place_of(j, column, inner, width)
+                maximum = maximum_of_columns(x, start + at, x_pitch, n)
+                total, lost = keep_terms(x, x, start + at, x_pitch, n, maximum, wide_high, wide_low, tile, 0, 8)
+                scale_columns(tile, 0, 8, n, total, lost, tile, 0, 8)
+                blend(tile, is_peaked, out, to + at, out_pitch, n)
+        if not sound:
             for k in range(column, column + count):
-                into_row(x, start + k, x_pitch, n, row)
-                careful_softmax(row, 0, n, row, 0, temperature)
-                from_row(row, out, to + k, out_pitch, n)
+                if is_odd(x, start + k, x_pitch, n, row, high):
+                    careful_softmax(row, 0, n, row, 0, temperature)
+                    from_row(row, out, to + k, out_pitch, n)
 
 
 @kernel(*PARAMETERS)
@@ -256,43 +289,40 @@ def log_softmax_columns(
     lowest = splat(x, choose(x, -3.0e38, -1.0e308))
     width = lanes(x)
     room = strip + width
-    kept = room_for_columns(x, KEPT * room)
-    peaked = np.empty(room // 8, np.bool_)
-    row = np.empty(n, out.dtype)
+    kept, tile, row = room_for_columns(x, KEPT * room), room_for_columns(x, 8 * n), np.empty(n, out.dtype)
     for block in range(first, last):
         outer, column, count = strip_of(block, strip, inner)
         slots = (count + width - 1) // width * width
         start, to = x_start + outer * x_outer, out_start + outer * out_outer
         sound = sum_strip(x, start, x_pitch, n, count, inner, column, high, low, kept, room)
-        if sound:
-            for j in range(0, slots, 8):
-                _, _, others, maximum = totals(x, j, kept, room, temperature)
-                quotient = maximum / temperature
-                rest = fma(quotient, -temperature, maximum) / temperature
-                log, rest = add_exactly(quotient, rest, log1p_of(others))
-                keep_parts(x, j, kept, room, 0.0 - log, 0.0 - rest)
-                peaked[j // 8] = count_set(others >= least_others(x)) < 8
-        if sound:
-            for i in range(n):
-                for j in range(0, count, width):
-                    at = min(column + j, inner - width)
-                    v = load(x, start + i * x_pitch + at)
-                    first_part = fma(v, scale, load(kept, FIRST * room + j))
-                    second_part = fma(larger(lowest, v), scale_low, load(kept, SECOND * room + j))
-                    store(out, to + i * out_pitch + at, first_part + second_part)
-            for j in range(0, slots, 8):
-                if peaked[j // 8]:
-                    at = min(column + j, inner - 8)
-                    maximum = maximum_of_columns(x, start + at, x_pitch, n)
-                    others = narrow_others(x, x, start + at, x_pitch, n, maximum, wide_high, wide_low)
-                    subtract_from_columns(
-                        x, x, start + at, x_pitch, n, maximum, log1p_of(others), temperature, out, to + at, out_pitch
-                    )
-        else:
+        for j in range(0, slots, 8):
+            _, _, others, maximum = totals(x, j, kept, room, temperature)
+            quotient = maximum / temperature
+            rest = fma(quotient, -temperature, maximum) / temperature
+            log, rest = add_exactly(quotient, rest, log1p_of(others))
+            keep_parts(x, j, kept, room, 0.0 - log, 0.0 - rest)
+        for i in range(n):
+            for j in range(0, count, width):
+                at = place_of(j, column, inner, width)
+                v = load(x, start + i * x_pitch + at)
+                first_part = fma(v, scale, load(kept, FIRST * room + j))
+                second_part = fma(larger(lowest, v), scale_low, load(kept, SECOND * room + j))
+                store(out, to + i * out_pitch + at, first_part + second_part)
+        for j in range(0, slots, 8):
+            _, _, others, _ = totals(x, j, kept, room, temperature)
+            is_peaked = others < least_others(x)
+            if count_set(is_peaked) > 0:
+                at = place_of(j, column, inner, width)
+                maximum = maximum_of_columns(x, start + at, x_pitch, n)
+                others = narrow_others(x, x, start + at, x_pitch, n, maximum, wide_high, wide_low)
+                log = log1p_of(others)
+                subtract_from_columns(x, x, start + at, x_pitch, n, maximum, log, temperature, tile, 0, 8)
+                blend(tile, is_peaked, out, to + at, out_pitch, n)
+        if not sound:
             for k in range(column, column + count):
-                into_row(x, start + k, x_pitch, n, row)
-                careful_log_softmax(row, 0, n, row, 0, temperature)
-                from_row(row, out, to + k, out_pitch, n)
+                if is_odd(x, start + k, x_pitch, n, row, high):
+                    careful_log_softmax(row, 0, n, row, 0, temperature)
+                    from_row(row, out, to + k, out_pitch, n)
 
 
 @kernel(*PARAMETERS)
@@ -304,30 +334,26 @@ def logsumexp_columns(
     wide_high, wide_low = log2e_wide(temperature)
     width = lanes(x)
     room = strip + width
-    kept = room_for_columns(x, KEPT * room)
-    row = np.empty(n, x.dtype)
+    kept, row = room_for_columns(x, KEPT * room), np.empty(n, x.dtype)
     for block in range(first, last):
         outer, column, count = strip_of(block, strip, inner)
         slots = (count + width - 1) // width * width
         start, to = x_start + outer * x_outer, out_start + outer * out_outer
         sound = sum_strip(x, start, x_pitch, n, count, inner, column, high, low, kept, room)
-        for j in range(0, count, width):
-            at = min(column + j, inner - width)
-            for half in range(0, width, 8):
-                delicate = True
-                if sound:
-                    _, _, others, maximum = totals(x, j + half, kept, room, 1.0)
-                    result = maximum + log1p_of(others)
-                    if count_set(others >= least_others(x)) < 8:
-                        place = start + min(at + half, inner - 8)
-                        maximum = maximum_of_columns(x, place, x_pitch, n)
-                        others = narrow_others(x, x, place, x_pitch, n, maximum, wide_high, wide_low)
-                        result = maximum + log1p_of(others)
-                    delicate = count_set(absolute(result) >= NEAR_ZERO) < 8
-                    store(kept, FIRST * room + j + half, result)
-                for k in range(half, half + 8):
-                    if delicate:
-                        into_row(x, start + at + k, x_pitch, n, row)
-                        write(out, to + at + k, careful_logsumexp(row, 0, n))
-                    else:
-                        write(out, to + at + k, float(kept[FIRST * room + j + k]))
+        for j in range(0, slots, 8):
+            at = place_of(j, column, inner, width)
+            _, _, others, maximum = totals(x, j, kept, room, 1.0)
+            result = maximum + log1p_of(others)
+            is_delicate = select(others < least_others(x), 1.0, select(absolute(result) < NEAR_ZERO, 1.0, 0.0 * others))
+            if count_set(is_delicate == 1.0) > 0:
+                others = narrow_others(x, x, start + at, x_pitch, n, maximum, wide_high, wide_low)
+                result = select(is_delicate == 1.0, maximum + log1p_of(others), result)
+            store(kept, FIRST * room + j, result)
+            for k in range(8):
+                value = float(kept[FIRST * room + j + k])
+                is_near_zero = abs(value) < choose(x, 0.0, NEAR_ZERO)
+                if is_near_zero or (not sound and is_odd(x, start + at + k, x_pitch, n, row, high)):
+                    is_odd(x, start + at + k, x_pitch, n, row, high)
+                    value = careful_logsumexp(row, 0, n)
+                write(out, to + at + k, value)
+# fmt: on

@@ -74,12 +74,12 @@ TAYLOR = tuple(
 )  # fmt: skip
 
 
-def exp2_fraction(f):
-    """Return 2^f for lanes in [-1/2, 1/2] by Horner's rule."""
+def slope_of_exp2(f):
+    """Return (2^f - 1) / f for lanes in [-1/2, 1/2] by Horner's rule."""
 
 
-@overload(exp2_fraction, inline="always")
-def _exp2_fraction(f):
+@overload(slope_of_exp2, inline="always")
+def _slope_of_exp2(f):
     if getattr(f, "dtype", f).bitwidth == 32:
         c1, c2, c3, c4, c5, c6 = SINGLE
 
@@ -88,8 +88,7 @@ def _exp2_fraction(f):
             p = fma(p, f, c4)
             p = fma(p, f, c3)
             p = fma(p, f, c2)
-            p = fma(p, f, c1)
-            return fma(p, f, 1.0)
+            return fma(p, f, c1)
     else:
         d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11 = DOUBLE
 
@@ -103,10 +102,15 @@ def _exp2_fraction(f):
             p = fma(p, f, d4)
             p = fma(p, f, d3)
             p = fma(p, f, d2)
-            p = fma(p, f, d1)
-            return fma(p, f, 1.0)
+            return fma(p, f, d1)
 
     return horner
+
+
+@inline
+def exp2_fraction(f):
+    """Return 2^f for lanes in [-1/2, 1/2]."""
+    return fma(slope_of_exp2(f), f, 1.0)
 
 
 @inline
@@ -154,6 +158,19 @@ def exponential(v, floor, high, low, magic):
     steps = fma(v, high, magic)
     f = fma(v, low, fma(v, high, magic - steps))
     return shift_exponent(exp2_fraction(f), steps), steps
+
+
+@inline
+def exponential_and_rest(v, floor, high, low, magic):
+    """Return what `exponential` does, and what its last rounding, the largest part of its error, lost."""
+    v = larger(floor, v)
+    steps = fma(v, high, magic)
+    f = fma(v, low, fma(v, high, magic - steps))
+    slope = slope_of_exp2(f)
+    e = fma(slope, f, 1.0)
+    rest = fma(slope, f, 1.0 - e)
+    power = shift_exponent(f * 0.0 + 1.0, steps)
+    return shift_exponent(e, steps), rest * power, steps
 
 
 @inline

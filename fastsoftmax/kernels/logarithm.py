@@ -39,7 +39,7 @@ def log_in_parts(value, lost, exponent):
 
 @inline
 def log_rounded(x, value, lost, exponent):
-    """Return log((value + lost) * 2**exponent) as two numbers of the type that x is computed in, the first the nearest."""
+    """Return log((value + lost) * 2**exponent) as two numbers of the type that x is computed in."""
     a, b = log_in_parts(value, lost, exponent)
     high = rounded(x, a + b)
     return high, rounded(x, (a - high) + b)
@@ -79,8 +79,5 @@ def log_of_total(x, maximum, temperature, others):
     quotient = maximum / temperature
     quotient_low = fma(-quotient, temperature, maximum) / temperature
     high = rounded(x, quotient + log)
-    if abs(quotient) < log:
-        rest = (log - high) + quotient
-    else:
-        rest = (quotient - high) + log
+    rest = (log - high) + quotient if abs(quotient) < log else (quotient - high) + log
     return high, rounded(x, rest + quotient_low)

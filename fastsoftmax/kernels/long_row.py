@@ -16,10 +16,17 @@ from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
 from fastsoftmax.kernels.exponential import exponential, log2e_over, magic_number
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
-from fastsoftmax.kernels.pivot import aim, floor_of, in_window, is_peaked, pivot_for, row_maximum, sum_exponentials
-from fastsoftmax.kernels.rows import NEAR_ZERO, guess_pivot, inverse_of, subtract_log_sum
+from fastsoftmax.kernels.pivot import (
+    floor_of,
+    in_window,
+    is_peaked,
+    pivot_for,
+    row_maximum,
+    sum_exponentials,
+)
+from fastsoftmax.kernels.rows import NEAR_ZERO, guess_pivot, inverse_of, share, subtract_log_sum
 from fastsoftmax.kernels.storage import write
-from fastsoftmax.simd import fma, keep_last, lanes, ldexp_small, load, rounded, splat, store
+from fastsoftmax.simd import lanes, ldexp_small, load, splat, store
 
 PIECE = 2**16  # elements: at least a vector is left for the last piece, which may be up to twice as long
 
@@ -57,7 +64,7 @@ def sum_pieces(x, start, n, piece, temperature, sums):
 def scaled_terms(v, floor, high, low, magic, inverse, inverse_low):
     """Return e^x / sum."""
     e, _ = exponential(v, floor, high, low, magic)
-    return fma(e, inverse, e * inverse_low)
+    return share(e, inverse, inverse_low)
 
 
 @kernel("in", "int", "out", "int", "int", "int", "real", "real", "real", "real")
@@ -174,6 +181,4 @@ def run(op: str, x: Any, start: int, out: Any, to: int, n: int, temperature: flo
         out[to] = log
     else:
         write_piece = WRITE[op][x.dtype]
-        for_all(
-            lambda piece: write_piece(x, start, out, to, n, piece, pivot, total, lost, temperature), pieces
-        )
+        for_all(lambda piece: write_piece(x, start, out, to, n, piece, pivot, total, lost, temperature), pieces)

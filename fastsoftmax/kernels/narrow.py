@@ -8,6 +8,8 @@ little and leaves almost no error; float64 input gets its exponentials in two pa
 Error: float32 1 ULP, float64 2 ULP; logsumexp 1 ULP.
 """
 
+import math
+
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import (
     LIFT,
@@ -20,7 +22,7 @@ from fastsoftmax.kernels.careful import (
 from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, exp2_short, log2e_wide
 from fastsoftmax.kernels.logarithm import log1p_of
 from fastsoftmax.kernels.rows import NEAR_ZERO, ROW_PARAMETERS
-from fastsoftmax.kernels.storage import room_for_tile, write
+from fastsoftmax.kernels.storage import room_for_columns, room_for_tile, write
 from fastsoftmax.simd import (
     absolute,
     choose,
@@ -55,6 +57,13 @@ def store_rows(tile, out, start, step, rows, n):
     width = lanes(out)
     for j in range(0, n, width):
         store_block(tile, width * j, out, start + j, step, rows, n - j)
+
+
+@inline
+def into_column(row, tile, column, pitch, n):
+    """Copy a row into a column."""
+    for j in range(n):
+        tile[column + pitch * j] = row[j]
 
 
 @inline
@@ -147,51 +156,47 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, b
     """Write softmax of the rows first to last; for the parameters see `rows.softmax_rows`."""
     high, low = log2e_wide(temperature)
     width = lanes(x)
-    tile = room_for_tile(x, n)
+    tile, row = room_for_tile(x, n), room_for_columns(x, n)
     for r in range(first, last, width):
         rows = min(width, last - r)
         load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        sound = 0
         for column in range(0, width, 8):
             maximum = maximum_of_columns(tile, column, width, n)
             total, lost = keep_terms(x, tile, column, width, n, maximum, high, low, tile, column, width)
-            sound += count_set(total == total)
             scale_columns(tile, column, width, n, total, lost, tile, column, width)
-        if sound == width:
-            store_rows(tile, out, out_start + r * out_step, out_step, rows, n)
-        else:
-            for k in range(r, r + rows):
-                careful_softmax(x, x_start + k * x_step, n, out, out_start + k * out_step, temperature)
+            if count_set(total == total) < 8:
+                for k in range(column, min(column + 8, rows)):
+                    if math.isnan(tile[k]):
+                        careful_softmax(x, x_start + (r + k) * x_step, n, row, 0, temperature)
+                        into_column(row, tile, k, width, n)
+        store_rows(tile, out, out_start + r * out_step, out_step, rows, n)
 
 
 @kernel(*ROW_PARAMETERS)
-def log_softmax_rows(
-    x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature
-):
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
     """Write log_softmax of the rows first to last: (x - maximum) / temperature - log1p(rest)."""
     high, low = log2e_wide(temperature)
     width = lanes(x)
-    tile = room_for_tile(x, n)
+    tile, row = room_for_tile(x, n), room_for_columns(x, n)
     for r in range(first, last, width):
         rows = min(width, last - r)
         load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        sound = 0
         for column in range(0, width, 8):
             maximum = maximum_of_columns(tile, column, width, n)
             others = sum_others(x, tile, column, width, n, maximum, high, low)
-            sound += count_set(others == others)
-            subtract_from_columns(x, tile, column, width, n, maximum, log1p_of(others), temperature, tile, column, width)
-        if sound == width:
-            store_rows(tile, out, out_start + r * out_step, out_step, rows, n)
-        else:
-            for k in range(r, r + rows):
-                careful_log_softmax(x, x_start + k * x_step, n, out, out_start + k * out_step, temperature)
+            subtract_from_columns(
+                x, tile, column, width, n, maximum, log1p_of(others), temperature, tile, column, width
+            )
+            if count_set(others == others) < 8:
+                for k in range(column, min(column + 8, rows)):
+                    if math.isnan(tile[k]):
+                        careful_log_softmax(x, x_start + (r + k) * x_step, n, row, 0, temperature)
+                        into_column(row, tile, k, width, n)
+        store_rows(tile, out, out_start + r * out_step, out_step, rows, n)
 
 
 @kernel(*ROW_PARAMETERS)
-def logsumexp_rows(
-    x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature
-):
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
     """Write logsumexp of the rows first to last: maximum + log1p(rest)."""
     high, low = log2e_wide(1.0)
     width = lanes(x)
@@ -205,8 +210,7 @@ def logsumexp_rows(
             delicate = count_set(absolute(result) >= choose(x, 0.0, NEAR_ZERO)) < 8
             store(tile, column, result)
             for k in range(r + column, min(r + column + 8, last)):
-                if delicate:
+                value = float(tile[k - r])
+                if delicate and not abs(value) >= choose(x, 0.0, NEAR_ZERO):
                     value = careful_logsumexp(x, x_start + k * x_step, n)
-                else:
-                    value = float(tile[k - r])
                 write(out, out_start + k * out_step, value)

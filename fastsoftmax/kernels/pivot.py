@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import add_exactly, exponential, magic_number
+from fastsoftmax.kernels.exponential import add_exactly, exponential, exponential_and_rest, magic_number
 from fastsoftmax.simd import (
     choose,
     count_set,
@@ -64,58 +64,62 @@ def floor_of(x, pivot, high):
 
 
 @inline
-def term(v, terms, j, top, ties, maximum, floor, high, low, magic):
-    """Return the exponentials of a vector, the largest exponent so far, and the ties so far.
+def term(v, terms, j, top, ties, rests, maximum, floor, high, low, magic):
+    """Return the exponentials of a vector, the largest exponent so far, the ties so far and the rests so far.
 
     The exponentials are kept in terms[j:], unless that is None. Unless the maximum is None, the lanes equal to it are
-    counted, and come back as 0.
+    counted and come back as 0, and of the others what rounding lost is added to the rests.
     """
-    e, steps = exponential(v, floor, high, low, magic)
+    if maximum is None:
+        e, steps = exponential(v, floor, high, low, magic)
+    else:
+        e, rest, steps = exponential_and_rest(v, floor, high, low, magic)
     if terms is not None:
         store(terms, j, e)
     if maximum is not None:
         is_maximum = v == maximum
         ties += count_set(is_maximum)
         e = select(is_maximum, 0.0, e)
-    return e, larger_bits(top, steps), ties
+        rests = rests + select(is_maximum, 0.0, rest)
+    return e, larger_bits(top, steps), ties, rests
 
 
 @inline
 def sum_exponentials(x, start, n, terms, j, pivot, high, low, maximum):
     """Sum e^x · 2^-pivot over n >= lanes elements from `start`.
 
-    Returns the sum in two parts, its largest exponent, the last vector, and how many elements equal the maximum; these
-    are not in the sum. (With None for the maximum nothing is left out.) The terms are kept in terms[j:], unless that is None,
-    but for those behind the last whole vector: they are the end of the last vector. Storing a vector that overlaps
-    the one before would make the next pass wait for both.
+    Returns the sum in two parts, its largest exponent, the last vector, and how many elements equal the maximum;
+    these are not in the sum. (With None for the maximum nothing is left out.) The terms are kept in terms[j:],
+    unless that is None, but for those behind the last whole vector: they are the end of the last vector. Storing a
+    vector that overlaps the one before would make the next pass wait for both.
     """
     width = lanes(x)
     magic = splat(x, magic_number(x) - pivot)
     floor = splat(x, floor_of(x, pivot, high))
     high, low = splat(x, high), splat(x, low)
     zero = splat(x, 0.0)
-    total, lost, top, ties = zero, zero, zero, 0
+    total, lost, top, rests, ties = zero, zero, zero, zero, 0
     tail = load(x, start + n - width)
     i = 0
     while i < n - (4 * width - 1):
         s, t = start + i, j + i
-        a, top, ties = term(load(x, s), terms, t, top, ties, maximum, floor, high, low, magic)
+        a, top, ties, rests = term(load(x, s), terms, t, top, ties, rests, maximum, floor, high, low, magic)
         s, t = s + width, t + width
-        b, top, ties = term(load(x, s), terms, t, top, ties, maximum, floor, high, low, magic)
+        b, top, ties, rests = term(load(x, s), terms, t, top, ties, rests, maximum, floor, high, low, magic)
         s, t = s + width, t + width
-        c, top, ties = term(load(x, s), terms, t, top, ties, maximum, floor, high, low, magic)
+        c, top, ties, rests = term(load(x, s), terms, t, top, ties, rests, maximum, floor, high, low, magic)
         s, t = s + width, t + width
-        d, top, ties = term(load(x, s), terms, t, top, ties, maximum, floor, high, low, magic)
+        d, top, ties, rests = term(load(x, s), terms, t, top, ties, rests, maximum, floor, high, low, magic)
         total, lost = add_exactly(total, lost, (a + b) + (c + d))
         i += 4 * width
     group = zero
     while i < n - (width - 1):
-        a, top, ties = term(load(x, start + i), terms, j + i, top, ties, maximum, floor, high, low, magic)
+        a, top, ties, rests = term(load(x, start + i), terms, j + i, top, ties, rests, maximum, floor, high, low, magic)
         group = group + a
         i += width
     if i < n:
         last = tail
-        tail, top, _ = term(tail, None, 0, top, 0, None, floor, high, low, magic)
+        tail, top, _, _ = term(tail, None, 0, top, 0, zero, None, floor, high, low, magic)
         rest = keep_last(tail, n - i)
         if maximum is not None:
             is_maximum = last == maximum
@@ -123,7 +127,7 @@ def sum_exponentials(x, start, n, terms, j, pivot, high, low, maximum):
             ties += count_set(keep_last(select(is_maximum, 1.0, zero), n - i) == 1.0)
         group = group + rest
     total, lost = add_exactly(total, lost, group)
-    row_total, row_lost = sum_lanes(total, lost)
+    row_total, row_lost = sum_lanes(total, lost + rests)
     return row_total, row_lost, largest_bits(top) - magic_number(x), tail, ties
 
 

@@ -21,8 +21,7 @@ from fastsoftmax.kernels.exponential import exponential_in_parts, log2e_over
 from fastsoftmax.kernels.logarithm import log1p_of, log_in_parts, log_of_total, log_rounded
 from fastsoftmax.kernels.pivot import in_window, is_peaked, pivot_for, row_maximum, sum_exponentials
 from fastsoftmax.kernels.storage import room_for_terms, write
-from fastsoftmax.simd import choose, fma, lanes, larger, load, rounded, splat, store
-
+from fastsoftmax.simd import choose, fma, lanes, larger, load, rounded, smaller, splat, store
 
 ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "int", "real")
 
@@ -71,6 +70,12 @@ def inverse_of(out, total, lost):
 
 
 @inline
+def share(e, inverse, inverse_low):
+    """Return e / sum, which is never more than 1."""
+    return smaller(1.0, fma(e, inverse, e * inverse_low))
+
+
+@inline
 def scale_terms(terms, j, n, tail, total, lost, out, to):
     """Write terms / (total + lost) for n >= lanes elements."""
     width = lanes(out)
@@ -82,17 +87,16 @@ def scale_terms(terms, j, n, tail, total, lost, out, to):
         b = load(terms, j + i + width)
         c = load(terms, j + i + 2 * width)
         d = load(terms, j + i + 3 * width)
-        store(out, to + i, fma(a, high, a * low))
-        store(out, to + i + width, fma(b, high, b * low))
-        store(out, to + i + 2 * width, fma(c, high, c * low))
-        store(out, to + i + 3 * width, fma(d, high, d * low))
+        store(out, to + i, share(a, high, low))
+        store(out, to + i + width, share(b, high, low))
+        store(out, to + i + 2 * width, share(c, high, low))
+        store(out, to + i + 3 * width, share(d, high, low))
         i += 4 * width
     while i < n - (width - 1):
-        a = load(terms, j + i)
-        store(out, to + i, fma(a, high, a * low))
+        store(out, to + i, share(load(terms, j + i), high, low))
         i += width
     if i < n:
-        store(out, to + n - width, fma(tail, high, tail * low))
+        store(out, to + n - width, share(tail, high, low))
 
 
 @inline
@@ -108,7 +112,9 @@ def softmax_ahead(x, x_start, x_step, out, out_start, out_step, terms, in_out, f
 
 
 @inline
-def softmax_knowing(x, x_start, x_step, out, out_start, out_step, terms, in_out, first, last, n, high, low, temperature):
+def softmax_knowing(
+    x, x_start, x_step, out, out_start, out_step, terms, in_out, first, last, n, high, low, temperature
+):
     """Do the rows from first to last, looking for the maximum first; return the row it ended at, the last pivot."""
     pivot = 0.0
     for r in range(first, last):
@@ -117,7 +123,9 @@ def softmax_knowing(x, x_start, x_step, out, out_start, out_step, terms, in_out,
         pivot = pivot_for(x, maximum, high)
         if math.isnan(pivot):
             return r, 0.0
-        total, lost, others, tail = sum_knowing(x, x_start + r * x_step, n, terms, j, high, low, temperature, pivot, maximum)
+        total, lost, others, tail = sum_knowing(
+            x, x_start + r * x_step, n, terms, j, high, low, temperature, pivot, maximum
+        )
         if math.isnan(total) or others < least_others(x):
             return r, 0.0
         scale_terms(terms, j, n, tail, total, lost, out, out_start + r * out_step)
@@ -138,13 +146,39 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, b
         pivot = guess_pivot(x, x_start + r * x_step, high)
         while True:
             r = softmax_ahead(
-                x, x_start, x_step, out, out_start, out_step, terms, in_out, r, block_last, n, pivot, high, low
+                x,
+                x_start,
+                x_step,
+                out,
+                out_start,
+                out_step,
+                terms,
+                in_out,
+                r,
+                block_last,
+                n,
+                pivot,
+                high,
+                low,
             )
             if r == block_last:
                 break
             stop = min(r + LOOK_AHEAD, block_last)
             r, pivot = softmax_knowing(
-                x, x_start, x_step, out, out_start, out_step, terms, in_out, r, stop, n, high, low, temperature
+                x,
+                x_start,
+                x_step,
+                out,
+                out_start,
+                out_step,
+                terms,
+                in_out,
+                r,
+                stop,
+                n,
+                high,
+                low,
+                temperature,
             )
             if r < stop:
                 careful_softmax(x, x_start + r * x_step, n, out, out_start + r * out_step, temperature)
@@ -268,14 +302,16 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         r, block_last = block_first, min(block_first + block, last)
         pivot = guess_pivot(x, x_start + r * x_step, high)
         while True:
-            r = logsumexp_ahead(
-                x, x_start, x_step, out, out_start, out_step, r, block_last, n, pivot, high, low
-            )
+            r = logsumexp_ahead(x, x_start, x_step, out, out_start, out_step, r, block_last, n, pivot, high, low)
             if r == block_last:
                 break
             stop = min(r + LOOK_AHEAD, block_last)
             r, pivot = logsumexp_knowing(x, x_start, x_step, out, out_start, out_step, r, stop, n, high, low)
             if r < stop:
-                write(out, out_start + r * out_step, careful_logsumexp(x, x_start + r * x_step, n))
-                r += 1
+                near_zero = True
+                while near_zero and r < block_last:  # a row of log-probabilities seldom comes alone
+                    result = careful_logsumexp(x, x_start + r * x_step, n)
+                    write(out, out_start + r * out_step, result)
+                    near_zero = abs(result) < NEAR_ZERO
+                    r += 1
                 pivot = 0.0 if r == block_last else guess_pivot(x, x_start + r * x_step, high)

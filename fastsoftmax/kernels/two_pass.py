@@ -17,7 +17,7 @@ from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, 
 from fastsoftmax.kernels.exponential import add_exactly, exp2_fraction, log2e_over, magic_number
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import MAX_PIVOT
-from fastsoftmax.kernels.rows import NEAR_ZERO, ROW_PARAMETERS, inverse_of
+from fastsoftmax.kernels.rows import NEAR_ZERO, ROW_PARAMETERS, inverse_of, share
 from fastsoftmax.kernels.storage import write
 from fastsoftmax.kernels.textbook import part, put
 from fastsoftmax.simd import (
@@ -33,7 +33,6 @@ from fastsoftmax.simd import (
     splat,
     sum_lanes,
 )
-
 
 PIECE = 2**14
 
@@ -104,7 +103,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, b
         for i in range(0, n, lanes(x)):
             p, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
             e = p * power_of_two(x, exponent - pivot)
-            put(out, to + i, fma(e, inverse, e * inverse_low), n - i)
+            put(out, to + i, share(e, inverse, inverse_low), n - i)
 
 
 @kernel(*ROW_PARAMETERS)

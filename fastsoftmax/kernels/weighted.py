@@ -8,7 +8,17 @@ import math
 from fastsoftmax.jit import kernel
 from fastsoftmax.kernels.careful import LIFT, WIDE, lifted_exponential
 from fastsoftmax.kernels.exponential import add_exactly, log2e_wide
-from fastsoftmax.simd import count_set, fma, keep_first, larger, largest, load_first_wide, select, splat_wide, sum_lanes
+from fastsoftmax.simd import (
+    count_set,
+    fma,
+    keep_first,
+    larger,
+    largest,
+    load_first_wide,
+    select,
+    splat_wide,
+    sum_lanes,
+)
 
 
 @kernel("in", "in", "reals", "reals", "int", "int")
