@@ -2,7 +2,7 @@
 
 Numba's own cache notices edits in one file only, keeps an index that two processes can garble, and unpickles whatever
 it finds. Here an entry is one file, named by a digest of everything that decides its content: the package's sources,
-Python, Numba, llvmlite, the CPU, the options and the signature. It begins with a digest of its data and is put in
+Python, Numba, llvmlite, the CPU, the options and the signature. It begins with a digest of its name and data and is put in
 place by one rename. The folder belongs to the user alone (mode 0700). Whatever goes wrong, the kernel is compiled
 again, in memory.
 """
@@ -39,12 +39,16 @@ def folder() -> Path:
     chosen = os.environ.get("FASTSOFTMAX_CACHE_DIR")
     if chosen:
         return Path(chosen).absolute()
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without one
+        return Path(tempfile.gettempdir()).absolute() / f"fastsoftmax-{os.getuid()}"
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = home / "Library" / "Caches"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     return (base / "fastsoftmax").absolute()
 
 
@@ -126,7 +130,12 @@ def _read(path: Path) -> Any:
         return None
     content = path.read_bytes()
     digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    return pickle.loads(data) if hashlib.sha256(data).digest() == digest else None
+    return pickle.loads(data) if digest == _digest(path, data) else None
+
+
+def _digest(path: Path, data: bytes) -> bytes:
+    """Return the digest that goes before the data: of the name, too, so that no entry passes for another."""
+    return hashlib.sha256(path.name.encode() + b"\0" + data).digest()
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -134,7 +143,7 @@ def _write(path: Path, data: bytes) -> None:
     if not _is_private(path.parent):
         return
     with _replacing(path) as file:
-        file.write(hashlib.sha256(data).digest() + data)
+        file.write(_digest(path, data) + data)
 
 
 @contextlib.contextmanager

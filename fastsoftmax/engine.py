@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from fastsoftmax import arrays, threads
 from fastsoftmax.arrays import Array
@@ -29,7 +30,8 @@ TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it
 
-Dims = list[tuple[int, int, int]]
+Dim = tuple[int, int, int]
+Dims = list[Dim]
 
 
 class Work:
@@ -145,32 +147,62 @@ class Work:
 
     def _run_columns(self) -> bool:
         dims = self._dims()
-        if dims is None or not self.way.tuned or np.may_share_memory(self.x, self.out):
+        if dims is None or not self.way.tuned:
             return False
         kept, reduced = dims
         if len(reduced) != 1 or not kept or kept[-1][1:] != (1, 1):
             return False
         *outer, (inner, _, _) = kept
-        (n, x_pitch, out_pitch), width = reduced[0], 64 // arrays.compute_type(self.x.dtype).itemsize
-        *outer, (planes, x_outer, out_outer) = outer or [(1, 0, 0)]
+        width = 64 // arrays.compute_type(self.x.dtype).itemsize
+        *outer, planes = outer or [(1, 0, 0)]
         if inner < width or math.prod(size for size, _, _ in outer) > MANY_CALLS:
             return False
-        strip = STRIP if inner > STRIP else -(-inner // width) * width
-        blocks = planes * -(-inner // strip)
-        x, out = arrays.storage(self.x), arrays.storage(self.out)
-        x_base, out_base = arrays.base_of(x), arrays.base_of(out)
-        kernel = getattr(columns, self.op + "_columns")[x.dtype]
-        share = max(1, TASK // (n * min(strip, inner)))
-        sizes = n, inner, strip, self.temperature
-        for x_start, out_start in _offsets(outer):
-            xs, outs = (x_base, x_start, x_outer, x_pitch), (out_base, out_start, out_outer, out_pitch)
+        if not np.may_share_memory(self.x, self.out):
+            self._run_strips(outer, planes, reduced[0], inner)
+        elif outer:
+            return False
+        else:
+            self._run_strips_in_place(planes, reduced[0], inner)
+        return True
 
-            def task(number: int, xs: Any = xs, outs: Any = outs) -> None:
-                kernel(*xs, *outs, number * share, min((number + 1) * share, blocks), *sizes)
+    def _run_strips(self, outer: Dims, planes: Dim, reduced: Dim, inner: int) -> None:
+        """Run a kernel over strips of columns, cut into tasks if threads are to share them."""
+        kernel = getattr(columns, self.op + "_columns")[arrays.storage(self.x).dtype]
+        x, out = arrays.base_of(arrays.storage(self.x)), arrays.base_of(arrays.storage(self.out))
+        (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
+        blocks = count * -(-inner // STRIP)
+        share = max(1, TASK // (n * min(STRIP, inner)))
+        sizes = n, inner, STRIP, self.temperature
+        for x_start, out_start in _offsets(outer):
+            places = (x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch)
+
+            def task(number: int, places: tuple[Any, ...] = places) -> None:
+                kernel(*places, number * share, min((number + 1) * share, blocks), *sizes)
 
             for_all = threads.run if self.threaded else threads.run_here
             for_all(task, -(-blocks // share))
-        return True
+
+    def _run_strips_in_place(self, planes: Dim, reduced: Dim, inner: int) -> None:
+        """Do the same from a copy of each strip: a kernel reads columns more than once, and some of them again."""
+        kernel = getattr(columns, self.op + "_columns")[arrays.storage(self.x).dtype]
+        x, out = arrays.storage(self.x), arrays.base_of(arrays.storage(self.out))
+        (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
+        view = as_strided(x, (count, n, inner), [s * x.itemsize for s in (x_outer, x_pitch, 1)], writeable=False)
+        strips = max(1, inner // STRIP)
+
+        def task(number: int) -> None:
+            plane, strip = divmod(number, strips)
+            first = strip * STRIP
+            last = inner if strip == strips - 1 else first + STRIP
+            copy = view[plane, :, first:last].flatten()
+            place = plane * out_outer + first
+            width = last - first
+            kernel(
+                copy, 0, 0, width, out, place, 0, out_pitch, 0, 1 + (width > STRIP), n, width, STRIP, self.temperature
+            )
+
+        for_all = threads.run if self.threaded else threads.run_here
+        for_all(task, count * strips)
 
     def _run_tiles(self) -> None:
         """Copy block after block into rows of the type that is computed in, and what comes out to its place."""
