@@ -2,9 +2,9 @@
 
 Numba's own cache notices edits in one file only, keeps an index that two processes can garble, and unpickles whatever
 it finds. Here an entry is one file, named by a digest of everything that decides its content: the package's sources,
-Python, Numba, llvmlite, the CPU, the options and the signature. It begins with a digest of its name and data and is put in
-place by one rename. The folder belongs to the user alone (mode 0700). Whatever goes wrong, the kernel is compiled
-again, in memory.
+Python, Numba, llvmlite, the CPU, the options and the signature. It begins with a digest of its name and data, and is
+put in place by one rename. The folder belongs to the user alone (mode 0700). Whatever goes wrong, the kernel is
+compiled again, in memory.
 """
 
 import contextlib

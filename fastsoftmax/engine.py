@@ -72,11 +72,24 @@ class Work:
 
     def run(self) -> None:
         """Do it."""
-        if not (self._is_plain() and (self._run_rows() or self._run_columns())):
+        if rows := self._rows():
+            self._run_rows(*rows)
+        elif columns := self._columns():
+            self._run_columns(*columns)
+        else:
             self._run_tiles()
 
-    def _compute_type(self) -> str:
-        return str(arrays.compute_type(arrays.result_type(self.x.dtype)).name)
+    def way_through(self) -> str:
+        """Return which way is taken: "rows", "narrow rows", "long rows", "columns" or "tiles"."""
+        if self._rows():
+            if self.way.tuned and self.n > LONG:
+                return "long rows"
+            return "narrow rows" if self._is_narrow() else "rows"
+        return "columns" if self._columns() else "tiles"
+
+    def _is_narrow(self) -> bool:
+        computed = arrays.compute_type(arrays.result_type(self.x.dtype))
+        return self.way.tuned and self.n < narrow.LIMIT[computed.name]
 
     def _is_plain(self) -> bool:
         """Tell whether kernels can read x and write `out` as they lie."""
@@ -85,7 +98,12 @@ class Work:
         return same and known and self.mask is None and self.temperature > 0
 
     def _dims(self) -> tuple[Dims, Dims] | None:
-        """Return the kept and the reduced dimensions, merged, with their strides in x and `out`."""
+        """Return the kept and the reduced dimensions, merged, with their strides in x and `out`.
+
+        None if no kernel can read x and write `out` as they lie.
+        """
+        if not self._is_plain():
+            return None
         xs, outs = arrays.element_strides(self.x), arrays.element_strides(self.out)
         if xs is None or outs is None:
             return None
@@ -97,24 +115,26 @@ class Work:
         reduced = arrays.collapse([(shape[a], xs[a], outs[a]) for a in self.axes])
         return kept, reduced
 
-    def _run_rows(self) -> bool:
+    def _rows(self) -> tuple[Dims, Dim] | None:
+        """Return (outer dimensions, the rows) if x consists of rows."""
         dims = self._dims()
         if dims is None:
-            return False
+            return None
         kept, reduced = dims
         if len(reduced) > 1 or (reduced and reduced[0][1:] != (1, 0 if self.reduces else 1)):
-            return False
-        *outer, (rows, x_step, out_step) = kept or [(1, self.n, 1)]
+            return None
+        *outer, rows = kept or [(1, self.n, 1)]
         calls = math.prod(size for size, _, _ in outer)
-        if calls > MANY_CALLS and rows * self.n < TILE // 8:
-            return False
+        return None if calls > MANY_CALLS and rows[0] * self.n < TILE // 8 else (outer, rows)
+
+    def _run_rows(self, outer: Dims, rows: Dim) -> None:
+        count, x_step, out_step = rows
         x, out = arrays.storage(self.x), arrays.storage(self.out)
         x_base, out_base = arrays.base_of(x), arrays.base_of(out)
         for x_start, out_start in _offsets(outer):
-            self.run_rows(x_base, x_start, x_step, out_base, out_start, out_step, rows)
-        return True
+            self._run_equidistant(x_base, x_start, x_step, out_base, out_start, out_step, count)
 
-    def run_rows(
+    def _run_equidistant(
         self, x: Array, x_start: int, x_step: int, out: Array, out_start: int, out_step: int, rows: int
     ) -> None:
         """Run a kernel over rows at constant steps, cut into tasks if threads are to share them."""
@@ -124,8 +144,8 @@ class Work:
                 place = x, x_start + r * x_step, out, out_start + r * out_step
                 long_row.run(self.op, *place, n, temperature, self.threaded)
             return
-        kernel = self._row_kernel(rows)[x.dtype]
-        in_place = int(np.may_share_memory(self.x, self.out))
+        kernel = self._row_kernel()[x.dtype]
+        in_place = int(self._in_place())
         block = max(1, BLOCK // n)
         if not self.threaded:
             kernel(x, x_start, x_step, out, out_start, out_step, 0, rows, n, block, in_place, temperature)
@@ -139,31 +159,33 @@ class Work:
 
         threads.run(task, -(-rows // share))
 
-    def _row_kernel(self, rows: int) -> Any:
-        kernels = self.way.kernels
-        if self.way.tuned and self.n < narrow.LIMIT[self._compute_type()]:
-            kernels = narrow
+    def _row_kernel(self) -> Any:
+        kernels = narrow if self._is_narrow() else self.way.kernels
         return getattr(kernels, self.op + "_rows")
 
-    def _run_columns(self) -> bool:
+    def _columns(self) -> tuple[Dims, Dim, Dim, int] | None:
+        """Return (outer dimensions, planes, the reduced one, columns a plane) if x consists of columns."""
         dims = self._dims()
         if dims is None or not self.way.tuned:
-            return False
+            return None
         kept, reduced = dims
         if len(reduced) != 1 or not kept or kept[-1][1:] != (1, 1):
-            return False
+            return None
         *outer, (inner, _, _) = kept
-        width = 64 // arrays.compute_type(self.x.dtype).itemsize
         *outer, planes = outer or [(1, 0, 0)]
-        if inner < width or math.prod(size for size, _, _ in outer) > MANY_CALLS:
-            return False
-        if not np.may_share_memory(self.x, self.out):
-            self._run_strips(outer, planes, reduced[0], inner)
-        elif outer:
-            return False
+        width = 64 // arrays.compute_type(self.x.dtype).itemsize
+        calls = math.prod(size for size, _, _ in outer)
+        suits = inner >= width and calls <= (1 if self._in_place() else MANY_CALLS)
+        return (outer, planes, reduced[0], inner) if suits else None
+
+    def _in_place(self) -> bool:
+        return bool(np.may_share_memory(self.x, self.out))
+
+    def _run_columns(self, outer: Dims, planes: Dim, reduced: Dim, inner: int) -> None:
+        if self._in_place():
+            self._run_strips_in_place(planes, reduced, inner)
         else:
-            self._run_strips_in_place(planes, reduced[0], inner)
-        return True
+            self._run_strips(outer, planes, reduced, inner)
 
     def _run_strips(self, outer: Dims, planes: Dim, reduced: Dim, inner: int) -> None:
         """Run a kernel over strips of columns, cut into tasks if threads are to share them."""
@@ -232,7 +254,7 @@ class Work:
         rows = tile.size // self.n
         flat = tile.reshape(-1)
         result = np.empty(rows, dtype) if self.reduces else flat
-        kernel = self._row_kernel(rows)[dtype]
+        kernel = self._row_kernel()[dtype]
         block = max(1, BLOCK // self.n)
         kernel(flat, 0, self.n, result, 0, 1 if self.reduces else self.n, 0, rows, self.n, block, 1, temperature)
         if mask is not None and not self.reduces:

@@ -98,9 +98,7 @@ def test_mistakes_get_one_line_and_status_2(logits, tmp_path, arguments, message
 def test_missing_extras_are_named(monkeypatch, capsys):
     monkeypatch.setattr(cli, "_NEEDED", ("scipy", "no_such_library"))
     assert cli.main(["compare"]) == 2
-    assert capsys.readouterr().err == (
-        'fastsoftmax: compare needs no_such_library: pip install "fastsoftmax[bench]"\n'
-    )
+    assert capsys.readouterr().err == ('fastsoftmax: compare needs no_such_library: pip install "fastsoftmax[bench]"\n')
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")

@@ -36,9 +36,7 @@ def result():
         created="2026-01-01T00:00:00+00:00",
         skipped={"onnxruntime": "not installed (onnx is missing)"},
         tables=[
-            Table(
-                "digits", "softmax", [10, 10], -1, "float32", 800, "a [remark]", {"test_accuracy": 0.97}, rows
-            ),
+            Table("digits", "softmax", [10, 10], -1, "float32", 800, "a [remark]", {"test_accuracy": 0.97}, rows),
             Table("10 x 10 float32", "logsumexp", [10, 10], -1, "float32", 440, rows=slow),
         ],
     )

@@ -82,9 +82,6 @@ def test_pin_refuses_more_than_there_is():
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no CPU affinity on this system")
 def test_pin_restricts_the_process():
-    code = (
-        "import os; from fastsoftmax.compare.contenders import pin;"
-        "pin(1); print(len(os.sched_getaffinity(0)))"
-    )
+    code = "import os; from fastsoftmax.compare.contenders import pin;pin(1); print(len(os.sched_getaffinity(0)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"

@@ -96,9 +96,7 @@ def test_empty_rows():
 @needs_long_double
 def test_integers_count_as_float64():
     assert exact.softmax([1, 2]).dtype == np.longdouble
-    np.testing.assert_allclose(
-        exact.softmax([1, 2]).astype(float), [0.26894142136999512, 0.73105857863000488]
-    )
+    np.testing.assert_allclose(exact.softmax([1, 2]).astype(float), [0.26894142136999512, 0.73105857863000488])
 
 
 def test_other_types_are_refused():
@@ -114,9 +112,7 @@ def test_spacing_is_numpys(dtype):
 
 
 def test_spacing_never_finer_than_at_the_floor():
-    np.testing.assert_array_equal(
-        exact.spacing([1e-9, 0.9, 8], np.float32, floor=1.0), [2**-23, 2**-23, 2**-20]
-    )
+    np.testing.assert_array_equal(exact.spacing([1e-9, 0.9, 8], np.float32, floor=1.0), [2**-23, 2**-23, 2**-20])
 
 
 class TestUlpError:
@@ -153,9 +149,7 @@ class TestUlpError:
         true = exact.logsumexp(np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32))
         got = true.astype(np.float32)
         unit = exact.spacing(true, got.dtype, floor=1.0)
-        np.testing.assert_array_equal(
-            exact.ulp_error(got, true, unit=unit), exact.ulp_error(got, true, floor=1.0)
-        )
+        np.testing.assert_array_equal(exact.ulp_error(got, true, unit=unit), exact.ulp_error(got, true, floor=1.0))
 
     def test_short_floats(self):
         assert exact.ulp_error(np.float16(1), 1 + 2.0**-11) == 0.5

@@ -5,11 +5,7 @@ from fastsoftmax.compare import readme
 
 
 def lines(markdown):
-    return [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in markdown.splitlines()
-        if line[:1] == "|"
-    ]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if line[:1] == "|"]
 
 
 def test_speed_table_shows_losses_too(result):
@@ -46,6 +42,4 @@ def test_ladder_table_has_all_rungs():
 
 
 def test_the_conditions_are_named(result):
-    assert readme.speed_table(result).endswith(
-        "A CPU, 1 thread each; CPython 3.14; fastsoftmax 0.1.0, scipy 1.17."
-    )
+    assert readme.speed_table(result).endswith("A CPU, 1 thread each; CPython 3.14; fastsoftmax 0.1.0, scipy 1.17.")

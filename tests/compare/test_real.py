@@ -36,6 +36,4 @@ def test_mixture_is_the_fitted_one():
     source = real.mixture()
     assert source.array.shape == (1797, real.COMPONENTS)
     assert source.array.dtype == np.float64
-    np.testing.assert_allclose(
-        source.figures["mean_log_likelihood"], source.figures["library_says"], rtol=1e-9
-    )
+    np.testing.assert_allclose(source.figures["mean_log_likelihood"], source.figures["library_says"], rtol=1e-9)

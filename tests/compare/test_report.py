@@ -33,8 +33,7 @@ def test_sentences(result):
     assert report.sentence(small) == "Fastest exact: fastsoftmax auto, 1.00 us, 9.0 times as fast as SciPy."
     result.tables[0].rows[3].verdict = "inexact"
     assert report.closing(result) == (
-        "Fastest exact contender: fastsoftmax auto, in 2 of 2 tables; "
-        "6.0 times as fast as SciPy in the geometric mean."
+        "Fastest exact contender: fastsoftmax auto, in 2 of 2 tables; 6.0 times as fast as SciPy in the geometric mean."
     )
 
 

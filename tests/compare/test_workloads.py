@@ -10,9 +10,7 @@ from fastsoftmax.compare.workloads import InputError, from_file
 def test_names_are_unique_and_the_quick_ones_cover_all_functions():
     names = [workload.name for workload in workloads.WORKLOADS]
     assert len(set(names)) == len(names)
-    assert {op for workload in workloads.WORKLOADS if workload.quick for op in workload.ops} == set(
-        workloads.OPS
-    )
+    assert {op for workload in workloads.WORKLOADS if workload.quick for op in workload.ops} == set(workloads.OPS)
 
 
 def test_random_rows_differ_in_scale_and_repeat():

@@ -1,0 +1,60 @@
+"""How long the functions take: every rung on every class of shape, and calls that are mostly overhead."""
+
+import functools
+
+import numpy as np
+
+import fastsoftmax
+
+from .problems import DTYPES, OPS, RUNGS, SHAPES, compile_all, problem
+
+
+class Rungs:
+    """Time of one call on one thread (`parallel` on all), into an array that is already there."""
+
+    version = "1"
+    warmup_time = 0.4
+    params = (RUNGS, tuple(SHAPES), DTYPES)
+    param_names = ("rung", "shape", "dtype")
+
+    def setup_cache(self):
+        compile_all()
+
+    setup_cache.timeout = 1200
+
+    def time_softmax(self, rung, shape, dtype):
+        problem("softmax", rung, shape, dtype)()
+
+    def time_log_softmax(self, rung, shape, dtype):
+        problem("log_softmax", rung, shape, dtype)()
+
+    def time_logsumexp(self, rung, shape, dtype):
+        problem("logsumexp", rung, shape, dtype)()
+
+
+class Calls:
+    """Time of a call on a few numbers: the overhead of getting to a kernel and back."""
+
+    version = "1"
+    warmup_time = 0.4
+    params = ((1, 10, 100),)
+    param_names = ("n",)
+
+    def setup_cache(self):
+        for op in OPS:
+            getattr(fastsoftmax, op)(few(100))
+
+    def time_softmax(self, n):
+        fastsoftmax.softmax(few(n))
+
+    def time_log_softmax(self, n):
+        fastsoftmax.log_softmax(few(n))
+
+    def time_logsumexp(self, n):
+        fastsoftmax.logsumexp(few(n))
+
+
+@functools.cache
+def few(n):
+    """Return n numbers."""
+    return np.linspace(-1, 1, n, dtype=np.float32)

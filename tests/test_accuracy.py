@@ -1,0 +1,109 @@
+"""Errors in units in the last place, over every family of rows and every length, against exact results."""
+
+import functools
+
+import exactly
+import numpy as np
+import pytest
+from helpers import EXACT, FAMILIES, FAMILIES_64, FLOATS, OPS, SAFE, assert_exact, call, family
+
+import fastsoftmax
+
+LENGTHS = (1, 2, 3, 7, 10, 16, 17, 31, 63, 64, 65, 100)
+
+
+@functools.cache
+def case(op, name, dtype, n):
+    x = family(name, dtype, n, rows=3 if n <= 100 else 1)
+    x.flags.writeable = False
+    digits = dtype == np.float64 and n <= 1000  # the 80-bit way has more than enough for float32
+    return x, exactly.exact(op, x, -1, digits=digits)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("name", [*FAMILIES, *FAMILIES_64])
+def test_ulp_bounds(op, name, dtype):
+    if name in FAMILIES_64 and dtype != np.float64:
+        pytest.skip("too large for float32")
+    for n in (*LENGTHS, 1000):
+        x, true = case(op, name, dtype, n)
+        for method in SAFE:
+            assert_exact(op, x, -1, call(op, x, method=method), method, true=true, note=f"{name}, n={n}:")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize(
+    "name", ["normal*1", "normal*10", "normal+10000", "uniform 2000", "ascending", "equal", "late spike"]
+)
+def test_ulp_bounds_long_rows(op, name, dtype):
+    x, true = case(op, name, dtype, 50257)
+    for method in SAFE:
+        assert_exact(op, x, -1, call(op, x, method=method), method, true=true, note=f"{name}, n=50257:")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("name", ["normal*10", "uniform 2000", "ascending", "-inf masks", "far below", "close tops"])
+def test_ulp_bounds_along_columns(op, name, dtype):
+    for n, columns in ((2, 5), (17, 40), (130, 33), (1000, 3)):
+        x = family(name, dtype, n, rows=columns).T.copy()
+        for method in SAFE:
+            assert_exact(op, x, 0, call(op, x, 0, method=method), method, note=f"{name}, {x.shape}:")
+
+
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_log_softmax_of_the_top_element_is_not_zero(method, dtype):
+    got = fastsoftmax.log_softmax(np.array([0, -50], dtype), method=method)
+    assert exactly.ulp(got, exactly.exact("log_softmax", np.array([0.0, -50.0]))).max() <= 2
+    assert got[0] == pytest.approx(-1.9287498479639178e-22, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_rows_of_two_with_close_tops(method, dtype):
+    top = np.array([0, 1, -1, 88, -104, 710, -746, 1e4, 1e30], dtype)
+    x = np.stack([top, np.nextafter(top, dtype(-np.inf))], axis=1)
+    for op in OPS:
+        assert_exact(op, x, -1, call(op, x, method=method), method)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_naive_overflows_and_the_others_do_not(dtype):
+    x = np.linspace(900, 1000, 40, dtype=dtype)
+    naive = {op: call(op, x, method="naive") for op in OPS}
+    assert not any(np.isfinite(result).all() for result in naive.values())
+    for method in SAFE:
+        for op in OPS:
+            assert_exact(op, x, -1, call(op, x, method=method), method)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_naive_is_right_on_small_numbers(dtype):
+    x = np.linspace(-3, 3, 101, dtype=dtype)
+    for op in OPS:
+        assert_exact(op, x, -1, call(op, x, method="naive"), "naive")
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("method", EXACT)
+def test_long_float32_sums_do_not_stall(method, axis):
+    # float32 sums alone stop growing at 2^24 equal terms
+    n = 2**24 + 2**22
+    x = np.full((n, 1) if axis == 0 else (1, n), 0.1, np.float32)
+    total = fastsoftmax.softmax(x, axis, method=method).sum(dtype=np.float64)
+    assert abs(total - 1) <= 2.5e-7
+    lse = fastsoftmax.logsumexp(x, axis, method=method)
+    assert exactly.ulp(lse, np.log(np.full(1, n, np.longdouble)) + np.longdouble(np.float32(0.1)))[0] <= 1
+
+
+@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("temperature", [0.5, -1, 4.0, -0.25])
+def test_temperature_that_divides_exactly_keeps_the_bounds(op, temperature):
+    for dtype in FLOATS:
+        x = family("normal*10", dtype, 100)
+        for method in SAFE:
+            got = call(op, x, temperature=temperature, method=method)
+            assert_exact(op, x / dtype(temperature), -1, got, method)

@@ -1,0 +1,48 @@
+"""What `auto` says it chooses, for arrays of every kind."""
+
+import numpy as np
+import pytest
+
+import fastsoftmax
+
+CASES = {
+    "rows": (np.zeros((64, 1000), np.float32), 1),
+    "narrow rows": (np.zeros((64, 10), np.float32), 1),
+    "long rows": (np.zeros(2**19, np.float32), None),
+    "columns": (np.zeros((100, 64), np.float32), 0),
+    "tiles": (np.zeros((100, 64), np.int8), 1),
+    "nothing": (np.zeros((0, 3)), 1),
+    "plain NumPy": (np.zeros(3, np.complex128), None),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("op", ["softmax", "log_softmax", "logsumexp"])
+def test_each_way_has_its_arrays(name, op):
+    x, axis = CASES[name]
+    assert fastsoftmax.explain(x, axis, op=op).split(":")[0] == name
+
+
+def test_strides_decide():
+    x = np.zeros((200, 300))
+    assert fastsoftmax.explain(x.T, 0).startswith("rows")
+    assert fastsoftmax.explain(x[:, ::2], 1).startswith("tiles")
+    assert fastsoftmax.explain(np.asfortranarray(x), 1).startswith("columns")
+
+
+def test_threads_pay_for_large_arrays_only():
+    before = fastsoftmax.get_num_threads()
+    fastsoftmax.set_num_threads(3)
+    try:
+        assert fastsoftmax.explain(np.zeros((1000, 1000)), 1).endswith("up to 3 threads")
+        assert "one thread" in fastsoftmax.explain(np.zeros((10, 100)), 1)
+        assert fastsoftmax.explain(np.zeros((10, 100)), 1, method="parallel").endswith("up to 3 threads")
+    finally:
+        fastsoftmax.set_num_threads(before)
+
+
+def test_wrong_arguments_are_refused_as_elsewhere():
+    with pytest.raises(np.exceptions.AxisError):
+        fastsoftmax.explain(np.zeros(3), 1)
+    with pytest.raises(TypeError, match="dtype"):
+        fastsoftmax.explain(["a"])

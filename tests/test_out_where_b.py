@@ -1,0 +1,421 @@
+"""out=, where=, b=, temperature=, and the errors: raised with a message, before anything is written."""
+
+import itertools
+
+import exactly
+import numpy as np
+import pytest
+from helpers import EXACT, FLOATS, OPS, SAFE, assert_exact, call, same_bits
+
+import fastsoftmax
+from fastsoftmax import logsumexp, softmax
+
+MAPS = ("softmax", "log_softmax")
+
+# -- out= ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_out_is_filled_and_returned(op, dtype, method, rng):
+    for shape, axis in itertools.product(((3, 40), (40, 3), (2, 5), (300, 4), (2, 3, 40)), (None, 0, -1, (0, -1))):
+        x = rng.normal(0, 9, shape).astype(dtype)
+        plain = call(op, x, axis, method=method)
+        out = np.full(np.shape(plain), np.nan, dtype)
+        assert call(op, x, axis, out=out, method=method) is out
+        same_bits(out, plain)
+        if op == "logsumexp":
+            kept = np.full([1 if a in exactly.normal_axis(x, axis) else s for a, s in enumerate(shape)], np.nan, dtype)
+            assert call(op, x, axis, keepdims=True, out=kept, method=method) is kept
+            same_bits(kept.ravel(), np.ravel(plain))
+
+
+def test_out_with_a_sign(rng):
+    a, b = rng.normal(size=(2, 4, 9))
+    out = np.empty(4)
+    value, sign = logsumexp(a, 1, b, return_sign=True, out=out)
+    assert value is out
+    plain, plain_sign = logsumexp(a, 1, b, return_sign=True)
+    same_bits(out, plain)
+    same_bits(sign, plain_sign)
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", MAPS)
+def test_out_is_the_input(op, dtype, method, rng):
+    shapes = ((3, 40), (40, 3), (500, 10), (10, 500), (1, 70_000), (70_000, 1), (2, 9, 33))
+    for shape, axis in itertools.product(shapes, (None, 0, -1)):
+        x = rng.normal(0, 9, shape).astype(dtype)
+        plain = call(op, x, axis, method=method)
+        y = x.copy()
+        assert call(op, y, axis, out=y, method=method) is y
+        same_bits(y, plain)
+        y = np.asfortranarray(x)
+        plain = call(op, y, axis, method=method)
+        call(op, y, axis, out=y, method=method)
+        same_bits(y, plain)
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", MAPS)
+def test_out_overlaps_the_input(op, dtype, method, rng):
+    views = {
+        "shifted up": (np.s_[:-3], np.s_[3:]),
+        "shifted down": (np.s_[3:], np.s_[:-3]),
+        "one row on": (np.s_[:-1], np.s_[1:]),
+        "reversed rows": (np.s_[::-1], np.s_[:]),
+        "reversed": (np.s_[:, ::-1], np.s_[:]),
+        "shifted columns": (np.s_[:, :-1], np.s_[:, 1:]),
+        "every second, other step": (np.s_[:, ::2], np.s_[:, :20]),
+    }
+    for (name, (source, target)), axis in itertools.product(views.items(), (None, 0, 1)):
+        base = rng.normal(0, 9, (40, 40)).astype(dtype)
+        x, out = base[source], base[target]
+        plain = call(op, x.copy(), axis, method=method)
+        call(op, x, axis, out=out, method=method)
+        np.testing.assert_allclose(out, plain, rtol=8 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps, err_msg=name)
+    square = rng.normal(0, 9, (50, 50)).astype(dtype)
+    plain = call(op, square.copy(), 0, method=method)
+    call(op, square, 0, out=square.T, method=method)
+    np.testing.assert_allclose(square.T, plain, rtol=8 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("method", SAFE)
+def test_out_of_logsumexp_overlaps_the_inputs(method, rng):
+    for axis, target in (
+        (1, np.s_[:, 0]),
+        (1, np.s_[0]),
+        (1, np.s_[::-1, 7]),
+        (0, np.s_[0]),
+        (0, np.s_[:, 1]),
+    ):
+        a = rng.normal(size=(30, 30))
+        plain = logsumexp(a.copy(), axis, method=method)
+        logsumexp(a, axis, out=a[target], method=method)
+        np.testing.assert_allclose(a[target], plain, rtol=1e-14)
+        b = rng.uniform(1, 2, (30, 30))
+        plain = logsumexp(a, axis, b.copy(), method=method)
+        logsumexp(a, axis, b, out=b[target], method=method)
+        np.testing.assert_allclose(b[target], plain, rtol=1e-14)
+
+
+def test_out_overlaps_where(rng):
+    x = rng.normal(size=(6, 8))
+    raw = np.ones(48, bool)
+    raw[5:20] = False
+    plain = softmax(x, 1, where=raw.reshape(6, 8).copy())
+    shared = np.zeros(48)
+    keep = shared.view(bool)[:48].reshape(6, 8)
+    keep[...] = raw.reshape(6, 8)
+    softmax(x, 1, where=keep, out=shared.reshape(6, 8))
+    np.testing.assert_allclose(shared.reshape(6, 8), plain, rtol=1e-14)
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("f4", "f8"), ("f8", "f4"), ("f2", "f8"), ("i8", "f4"), ("f4", "c8"), ("f8", "f2"), ("f4", ">f4")],
+)
+def test_out_of_another_kind_of_float(op, given, wanted, rng):
+    x = (rng.normal(0, 3, (4, 33))).astype(given)
+    out = np.full(4 if op == "logsumexp" else x.shape, 7, wanted)
+    assert call(op, x, 1, out=out) is out
+    np.testing.assert_allclose(out, call(op, x, 1).astype(wanted), rtol=2e-3, atol=1e-5)
+
+
+# -- where= -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_where_within_the_bounds(op, dtype, rng):
+    for shape, axis in itertools.product(((4, 40), (40, 4), (3, 5, 17), (2, 1000)), (None, 0, -1, (0, -1))):
+        x = rng.normal(0, 20, shape).astype(dtype)
+        for where in (
+            rng.random(shape) < 0.7,
+            rng.random(shape) < 0.1,
+            rng.random(shape[-1:]) < 0.5,
+            rng.random((shape[0],) + (1,) * (len(shape) - 1)) < 0.5,
+            np.asfortranarray(rng.random(shape) < 0.7),
+            (rng.random(shape) < 0.5)[..., ::-1],
+            np.True_,
+            False,
+            (rng.random(shape[-1]) < 0.5).tolist(),
+        ):
+            true = exactly.exact(op, x, axis, where=np.asarray(where))
+            for method in SAFE:
+                got = call(op, x, axis, where=where, method=method)
+                assert_exact(op, x, axis, got, method, true=true, note=f"{shape} axis {axis}:")
+                if op != "logsumexp":
+                    gone = ~np.broadcast_to(where, shape)
+                    assert (got[gone] == (0 if op == "softmax" else -np.inf)).all()
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_where_with_out_and_in_place(op, rng):
+    x = rng.normal(size=(5, 70))
+    where = rng.random(x.shape) < 0.5
+    where[2] = False
+    plain = call(op, x, 1, where=where)
+    out = np.full_like(plain, 7)
+    assert call(op, x, 1, where=where, out=out) is out
+    same_bits(out, plain)
+    if op != "logsumexp":
+        same_bits(call(op, x, 1, where=where, out=x), plain)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_everything_kept_is_no_mask(op, rng):
+    x = rng.normal(0, 5, (6, 90))
+    for where in (True, np.ones(x.shape, bool), None):
+        np.testing.assert_allclose(call(op, x, 1, where=where), call(op, x, 1), rtol=1e-15)
+
+
+# -- b= -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_weights_of_any_sign_and_size(dtype, method, rng):
+    eps = np.finfo(dtype).eps
+    for n in (1, 2, 3, 17, 60):
+        a = rng.normal(0, 10, (6, n)).astype(dtype)
+        for scale in (1, 1e-30, 1e30):
+            for b in (
+                rng.uniform(0.1, 2, (6, n)),
+                rng.normal(0, 1, (6, n)),
+                rng.normal(0, 1, (6, n)) * (rng.random((6, n)) < 0.5),
+                rng.integers(-3, 4, (6, n)),
+                -rng.uniform(0.1, 2, (6, n)),
+            ):
+                b = (b * scale).astype(dtype)
+                true, true_sign, condition = exactly.by_digits("logsumexp", a, b).T
+                value, sign = logsumexp(a, 1, b, return_sign=True, method=method)
+                np.testing.assert_array_equal(sign, true_sign.astype(dtype))
+                live = true_sign != 0
+                assert (value[~live] == -np.inf).all()
+                error = np.abs(value[live] - true[live])
+                allowed = 8 * eps * (condition + np.abs(true) + np.abs(a).max(axis=1) + np.log(1 + n))[live]
+                assert (error <= (allowed if method in EXACT else n * allowed)).all(), (n, scale)
+                plain = logsumexp(a, 1, b, method=method)
+                np.testing.assert_array_equal(np.isnan(plain), sign < 0)  # the log of a negative number
+                np.testing.assert_array_equal(plain[sign >= 0], value[sign >= 0])
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_zero_weight_removes_what_it_weighs(method, axis):
+    for n, bad in itertools.product((3, 20, 100), (np.nan, np.inf, -np.inf, 1e308)):
+        a = np.linspace(-1, 1, n)
+        b = np.ones(n)
+        a[n // 2], b[n // 2] = bad, 0
+        clean = np.delete(a, n // 2)
+        x, w = (v.reshape((1, -1) if axis == 1 else (-1, 1)) for v in (a, b))
+        for weight in (w, w.astype(int), w.astype(bool), -0.0 + w):
+            np.testing.assert_allclose(logsumexp(x, axis, weight, method=method), logsumexp(clean), rtol=1e-14)
+
+
+def test_weights_by_hand():
+    value, sign = logsumexp([1, 1, 1], b=[1, -1, -1], return_sign=True)
+    assert (value, sign) == (pytest.approx(1), -1)
+    value, sign = logsumexp([1, 1], b=[1, -1], return_sign=True)
+    assert (value, sign) == (-np.inf, 0)
+    assert np.isnan(logsumexp([1.0, 2.0], b=[1, -1]))
+    assert logsumexp([2.0, 1.0], b=[1, -1]) == pytest.approx(np.log(np.e**2 - np.e))
+    assert logsumexp([1.0, 2.0], b=[0, 0]) == -np.inf
+    assert logsumexp([np.inf], b=[-1.0], return_sign=True) == (np.inf, -1)
+    assert np.isnan(logsumexp([1.0, 2.0], b=[np.nan, 1]))
+    # weights that do not commute with their exponentials: the largest term is not the largest exponent
+    assert logsumexp([0.0, -700.0], b=[1e-300, 1e300]) == pytest.approx(-9.224472101786294795, rel=1e-15)
+
+
+@pytest.mark.parametrize("method", SAFE)
+def test_weights_and_masks_together(method, rng):
+    a, b = rng.normal(size=(2, 5, 60))
+    where = rng.random(a.shape) < 0.5
+    where[3] = False
+    a[~where] = np.nan
+    value, sign = logsumexp(a, 1, b, where=where, return_sign=True, method=method)
+    expected = logsumexp(np.where(where, a, 0), 1, np.where(where, b, 0), return_sign=True)
+    np.testing.assert_allclose(value, expected[0], rtol=1e-13)
+    np.testing.assert_array_equal(sign, expected[1])
+    assert (value[3], sign[3]) == (-np.inf, 0)
+
+
+@pytest.mark.parametrize("layout", [np.asfortranarray, lambda b: b[::-1][::-1], lambda b: np.repeat(b, 2, 1)[:, ::2]])
+def test_weights_in_other_layouts(layout, rng):
+    a, b = rng.normal(size=(2, 12, 33))
+    for axis in (None, 0, 1):
+        for got, expected in zip(
+            logsumexp(layout(a), axis, layout(b), return_sign=True),
+            logsumexp(a, axis, b, return_sign=True),
+            strict=True,
+        ):
+            np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+# -- temperature= -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", MAPS)
+def test_temperature_divides(op, dtype, method, rng):
+    for temperature in (1, 3.0, -0.7, 1e3, 0.01, np.float32(2.5), np.int64(-2), np.array(1.5)):
+        for shape, axis in (((5, 40), 1), ((5, 40), 0), ((100, 10), 1), ((2, 3000), 1)):
+            x = rng.normal(0, 2, shape).astype(dtype)
+            wide = x.astype(np.longdouble) / np.longdouble(float(temperature))
+            true = exactly.exact(op, wide, axis)
+            got = call(op, x, axis, temperature=temperature, method=method)
+            assert got.dtype == dtype
+            # the division is rounded: half a unit of the largest quotient, in every exponent and in the sum
+            slack = 4 * np.finfo(dtype).eps * (2 + float(np.abs(wide).max())) * (4 if method in EXACT else shape[axis])
+            seen = true > np.finfo(dtype).tiny if op == "softmax" else slice(None)
+            np.testing.assert_allclose(
+                got[seen], true[seen].astype(float), rtol=slack, atol=slack * (op == "log_softmax")
+            )
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_extreme_temperatures(dtype, method):
+    x = np.array([1, 3, 2, -5], dtype)
+    same_bits(softmax(x, temperature=1e-30, method=method), np.array([0, 1, 0, 0], dtype))
+    same_bits(softmax(x, temperature=-1e-30, method=method), np.array([0, 0, 0, 1], dtype))
+    np.testing.assert_allclose(softmax(x, temperature=1e30, method=method), 0.25, rtol=1e-6)
+    np.testing.assert_allclose(softmax(x, temperature=-1e30, method=method), 0.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("op", MAPS)
+def test_a_negative_temperature_turns_infinities_round(op, method):
+    x = np.array([np.inf, 0.0, 1.0])  # divided by -1: exactly nothing, and a finite rest
+    got = call(op, x, temperature=-1, method=method)
+    np.testing.assert_allclose(got, call(op, -x, method=method))
+    assert np.isnan(call(op, -x, temperature=-1, method=method)).all()
+
+
+@pytest.mark.parametrize("op", MAPS)
+def test_temperature_goes_with_where_out_and_integers(op, rng):
+    x = rng.integers(-5, 6, (4, 30))
+    where = rng.random(x.shape) < 0.6
+    out = np.empty(x.shape)
+    assert call(op, x, 1, temperature=0.5, where=where, out=out) is out
+    np.testing.assert_allclose(out, call(op, x * 2.0, 1, where=where), rtol=1e-14)
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("temperature", [0, 0.0, -0.0, np.nan, np.float32(0)])
+@pytest.mark.parametrize("op", MAPS)
+def test_temperature_zero_or_nan(op, temperature, method):
+    with pytest.raises(ValueError, match="temperature"):
+        call(op, [1.0, 2.0], temperature=temperature, method=method)
+
+
+def test_logsumexp_has_no_temperature():
+    with pytest.raises(TypeError):
+        logsumexp([1.0], temperature=2)
+
+
+# -- errors -------------------------------------------------------------------------------------------------
+
+X = np.linspace(0, 1, 12).reshape(3, 4)
+WRONG = {
+    "axis out of range": (np.exceptions.AxisError, "axis", {"axis": 2}),
+    "axis too negative": (np.exceptions.AxisError, "axis", {"axis": -3}),
+    "axis in a tuple": (np.exceptions.AxisError, "axis", {"axis": (0, 2)}),
+    "axis repeated": (ValueError, "axis|axes", {"axis": (0, 0)}),
+    "axis repeated in disguise": (ValueError, "axis|axes", {"axis": (1, -1)}),
+    "float axis": (TypeError, None, {"axis": 1.0}),
+    "float axis in a tuple": (TypeError, None, {"axis": (0, 1.0)}),
+    "axis by name": (TypeError, None, {"axis": "0"}),
+    "unknown method": (ValueError, "naive.*stable.*online.*two_pass.*parallel|auto", {"method": "fastest"}),
+    "where that does not broadcast": (ValueError, "where|broadcast", {"where": np.ones(3, bool)}),
+    "out of another shape": (ValueError, "out|shape", {"out": np.full((4, 3), 7.0)}),
+    "out that would broadcast": (ValueError, "out|shape", {"out": np.full((1, 3, 4), 7.0)}),
+    "out of integers": (TypeError, "int64|out", {"out": np.full((3, 4), 7)}),
+    "out of bool": (TypeError, "bool|out", {"out": np.full((3, 4), True)}),
+    "out that is a list": (TypeError, "list|out", {"out": [0.0] * 4}),
+}
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("case", WRONG)
+def test_errors(op, case):
+    kind, message, wrong = WRONG[case]
+    wrong = dict(wrong)
+    shape = () if op == "logsumexp" else X.shape
+    if (
+        op == "logsumexp"
+        and isinstance(wrong.get("out"), np.ndarray)
+        and case.startswith("out of")
+        and "shape" not in case
+    ):
+        wrong["out"] = np.full(shape, wrong["out"].flat[0], wrong["out"].dtype)
+    out = wrong.get("out", np.full(shape, 7.0))
+    if "axis" in wrong and op == "logsumexp":
+        out = None
+    before = np.array(out, copy=True)
+    with pytest.raises(kind, match=message):
+        call(op, X, **{"axis": None, "out": out, **wrong})
+    np.testing.assert_array_equal(out, before)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_read_only_out(op):
+    out = np.full(() if op == "logsumexp" else X.shape, 7.0)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match=r"read-only|writ"):
+        call(op, X, None, out=out)
+    assert (out == 7).all()
+    overlapping = np.broadcast_to(np.float64(7), X.shape)
+    if op != "logsumexp":
+        with pytest.raises(ValueError, match=r"read-only|writ"):
+            call(op, X, None, out=overlapping)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_out_is_exact_about_kept_axes(op):
+    if op == "logsumexp":
+        for keepdims, shape in ((False, (3, 1)), (True, (3,)), (False, (1, 3)), (False, (4,)), (False, ())):
+            with pytest.raises(ValueError, match=r"out|shape"):
+                call(op, X, 1, keepdims=keepdims, out=np.empty(shape))
+    else:
+        with pytest.raises(ValueError, match=r"out|shape"):
+            call(op, X, 1, out=np.empty(12))
+
+
+def test_real_out_for_a_complex_result():
+    for op in OPS:
+        with pytest.raises(TypeError):
+            call(op, X + 1j, None, out=np.empty(() if op == "logsumexp" else X.shape))
+
+
+def test_b_that_does_not_broadcast():
+    with pytest.raises(ValueError, match=r"broadcast|shape"):
+        logsumexp(X, b=np.ones(5))
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_the_message_about_a_method_names_them_all(op):
+    with pytest.raises(ValueError, match="fastest") as caught:
+        call(op, X, method="fastest")
+    for rung in fastsoftmax.methods():
+        assert rung.name in str(caught.value)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_errors_come_first_even_in_place(op):
+    x = X.copy()
+    for wrong in (
+        {"method": "no"},
+        {"where": np.ones(7, bool)},
+        {"axis": 9},
+        *([{"temperature": 0}] if op != "logsumexp" else ()),
+    ):
+        with pytest.raises((ValueError, np.exceptions.AxisError)):
+            call(op, x, **{"axis": 0, "out": x if op != "logsumexp" else x[0], **wrong})
+    np.testing.assert_array_equal(x, X)
