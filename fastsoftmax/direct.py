@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastsoftmax.arrays import NATIVE, Array
-from fastsoftmax.engine import BLOCK, THREADED
+from fastsoftmax.engine import THREADED
 from fastsoftmax.kernels import narrow, rows
 
 _NARROW_LIMIT = {dtype: narrow.LIMIT[dtype.name] for dtype in NATIVE}
@@ -43,9 +43,9 @@ def elementwise(op: str, x: Array, axis: Any) -> Array | None:
     out = _empty(x.shape, dtype)
     kernel = getattr(narrow if n < limit else rows, op)[dtype]
     if x.ndim == 1:
-        kernel(x, 0, n, out, 0, n, 0, 1, n, 1, 0, 1.0)
+        kernel(x, 0, n, out, 0, n, 0, 1, n, 0, 1.0)
     else:
-        kernel(x.ravel(), 0, n, out.ravel(), 0, n, 0, x.size // n, n, max(1, BLOCK // n), 0, 1.0)
+        kernel(x.ravel(), 0, n, out.ravel(), 0, n, 0, x.size // n, n, 0, 1.0)
     return out
 
 
@@ -61,8 +61,8 @@ def reduction(op: str, x: Array, axis: Any) -> Any:
     kernel = getattr(narrow if n < limit else rows, op)[dtype]
     if axis is None or x.ndim == 1:
         out = _empty(1, dtype)
-        kernel(x if x.ndim == 1 else x.ravel(), 0, n, out, 0, 1, 0, 1, n, 1, 0, 1.0)
+        kernel(x if x.ndim == 1 else x.ravel(), 0, n, out, 0, 1, 0, 1, n, 0, 1.0)
         return out[0]
     out = _empty(x.shape[:-1], dtype)
-    kernel(x.ravel(), 0, n, out.ravel(), 0, 1, 0, x.size // n, n, max(1, BLOCK // n), 0, 1.0)
+    kernel(x.ravel(), 0, n, out.ravel(), 0, 1, 0, x.size // n, n, 0, 1.0)
     return out

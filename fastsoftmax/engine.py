@@ -22,7 +22,6 @@ from fastsoftmax.arrays import Array
 from fastsoftmax.kernels import columns, long_row, narrow
 from fastsoftmax.ladder import Way
 
-BLOCK = 2**16  # elements that a kernel does with one pivot to begin with
 TASK = 2**17  # elements that one thread takes at a time
 THREADED = 2**18  # elements from which on threads pay
 STRIP = 512  # columns that a kernel does at a time
@@ -146,16 +145,15 @@ class Work:
             return
         kernel = self._row_kernel()[x.dtype]
         in_place = int(self._in_place())
-        block = max(1, BLOCK // n)
         if not self.threaded:
-            kernel(x, x_start, x_step, out, out_start, out_step, 0, rows, n, block, in_place, temperature)
+            kernel(x, x_start, x_step, out, out_start, out_step, 0, rows, n, in_place, temperature)
             return
-        share = max(1, TASK // (n * block)) * block
+        share = max(1, TASK // n)
 
         def task(number: int) -> None:
             first = number * share
             last = min(first + share, rows)
-            kernel(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature)
+            kernel(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature)
 
         threads.run(task, -(-rows // share))
 
@@ -255,8 +253,7 @@ class Work:
         flat = tile.reshape(-1)
         result = np.empty(rows, dtype) if self.reduces else flat
         kernel = self._row_kernel()[dtype]
-        block = max(1, BLOCK // self.n)
-        kernel(flat, 0, self.n, result, 0, 1 if self.reduces else self.n, 0, rows, self.n, block, 1, temperature)
+        kernel(flat, 0, self.n, result, 0, 1 if self.reduces else self.n, 0, rows, self.n, 1, temperature)
         if mask is not None and not self.reduces:
             np.copyto(tile, 0.0 if self.op == "softmax" else -np.inf, where=~mask)
         result = result.reshape(out.shape)

@@ -37,7 +37,7 @@ def sum_of_piece(x, start, n, high, low):
 
     The pivot is NaN where none will do.
     """
-    pivot = guess_pivot(x, start, high)
+    pivot = guess_pivot(x, start, n, high)
     total, lost, top, _, _ = sum_exponentials(x, start, n, None, 0, pivot, high, low, None)
     if not in_window(x, top):
         pivot = pivot_for(x, row_maximum(x, start, n), high)

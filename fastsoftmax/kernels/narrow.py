@@ -152,7 +152,7 @@ def subtract_from_columns(x, tile, column, pitch, n, maximum, log, temperature, 
 
 
 @kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write softmax of the rows first to last; for the parameters see `rows.softmax_rows`."""
     high, low = log2e_wide(temperature)
     width = lanes(x)
@@ -173,7 +173,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, b
 
 
 @kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write log_softmax of the rows first to last: (x - maximum) / temperature - log1p(rest)."""
     high, low = log2e_wide(temperature)
     width = lanes(x)
@@ -196,7 +196,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 
 
 @kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write logsumexp of the rows first to last: maximum + log1p(rest)."""
     high, low = log2e_wide(1.0)
     width = lanes(x)

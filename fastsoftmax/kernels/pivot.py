@@ -1,9 +1,9 @@
 """One row, one exponential an element: the pass that `auto` is built on.
 
 The textbook reads a row for its maximum before it can begin. But any power of two near e^max serves as well: float32
-has 254 exponents, and the row needs about 150 of them. So the pass guesses a *pivot* (the exponent that served the
-previous row), computes e^x · 2^-pivot, adds, and watches the largest exponent on the way. Only a row whose maximum
-turns out to lie outside the window around the pivot is done again, with the right one.
+has 254 exponents, and the row needs about 150 of them. So the pass guesses a *pivot* (an exponent near that of the
+largest at the row's two ends), computes e^x · 2^-pivot, adds, and watches the largest exponent on the way. Only a row
+whose maximum turns out to lie outside the window around the pivot is done again, with the right one.
 
 `sum_exponentials` adds with an error of about one rounding, however long the row: four vectors as a tree, then the
 tree to a running sum whose rounding errors are kept (Dekker's fast two-sum).
@@ -60,7 +60,7 @@ def in_window(x, top):
 @inline
 def floor_of(x, pivot, high):
     """Return the x whose term has the lowest exponent."""
-    return (pivot + lowest_exponent(x)) / high
+    return (pivot + lowest_exponent(x)) * (1.0 / high)
 
 
 @inline

@@ -4,56 +4,62 @@ softmax        one pass that keeps e^x in the result, one that scales it: one ex
 log_softmax    one pass that only sums, one that subtracts: one exp an element.
 logsumexp      the first of these passes.
 
-A kernel does `block` rows and then begins anew, so that a result does not depend on which thread did the rows before.
-In a block it goes ahead with the pivot of the row before (``..._ahead``) until a row does not suit it (`pivot.py`) or
-is peaked. Then it looks for the maximum first (``..._knowing``), for that row and a few more: the pivot is right, and
-the largest element's term is taken exactly, beside the sum of the others. What even this cannot do is done the
-careful way. Nothing rare is in the two loops: one call there, and the constants of e^x would not stay in registers.
+A row's pivot is guessed from its ends (`pivot.py`). The inner loop goes ahead (``..._ahead``) until a row does not
+suit its pivot, or is peaked: then the largest term's rounding would be the sum's, and that term is replaced by its
+exact value. Nothing rare is in the inner loop: one call there, and the constants of e^x would not stay in registers.
+What even the right pivot cannot do is done the careful way. Each row is computed by itself, whatever is beside it.
 
 Error bounds, in units in the last place: softmax 2, log_softmax 2, logsumexp 1 (one ulp of 1.0 near 0).
 """
 
 import math
 
+import numpy as np
+
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
-from fastsoftmax.kernels.exponential import exponential_in_parts, log2e_over
+from fastsoftmax.kernels.exponential import add_exactly, exponential_in_parts, log2e_over
 from fastsoftmax.kernels.logarithm import log1p_of, log_in_parts, log_of_total, log_rounded
-from fastsoftmax.kernels.pivot import in_window, is_peaked, pivot_for, row_maximum, sum_exponentials
+from fastsoftmax.kernels.pivot import (
+    MAX_PIVOT,
+    aim,
+    in_window,
+    is_peaked,
+    pivot_for,
+    row_maximum,
+    sum_exponentials,
+)
 from fastsoftmax.kernels.storage import room_for_terms, write
-from fastsoftmax.simd import choose, fma, lanes, larger, load, rounded, smaller, splat, store
+from fastsoftmax.simd import choose, fma, lanes, larger, largest, ldexp_small, load, rounded, smaller, splat, store
 
-ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "int", "real")
+ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "real")
 
 NEAR_ZERO = 1.0  # a smaller logsumexp is a difference of nearly equal numbers, and computed the careful way
-LOOK_AHEAD = 16  # how many rows are done knowing their maximum before the guess is tried again
 
 
 @inline
-def guess_pivot(x, start, high):
-    """Guess a pivot from the first elements of a row; a bad guess costs time only."""
-    pivot = pivot_for(x, row_maximum(x, start, lanes(x)), high)
-    return 0.0 if math.isnan(pivot) else pivot
+def guess_pivot(x, start, n, high):
+    """Guess a pivot from the ends of a row; a bad guess costs time only."""
+    ends = larger(load(x, start), load(x, start + n - lanes(x)))
+    pivot = np.rint(float(largest(ends)) * high) - aim(x)
+    return pivot if abs(pivot) < MAX_PIVOT else 0.0
 
 
 @inline
-def sum_knowing(x, start, n, terms, j, high, low, temperature, pivot, maximum):
-    """Return the sum of the terms in two parts, that of all but the largest in units of it, and the last vector.
+def sum_around_peak(x, start, n, high, low, temperature):
+    """Return (maximum, pivot, total, what it lost, sum of the others in units of the largest) of a row.
 
-    The sum is NaN if there is a NaN in the row.
+    The largest terms are taken exactly. The last number is NaN where there is a NaN or no pivot.
     """
-    rest, rest_lost, top, tail, ties = sum_exponentials(x, start, n, terms, j, pivot, high, low, maximum)
+    maximum = row_maximum(x, start, n)
+    pivot = pivot_for(x, maximum, high)
+    if math.isnan(pivot):
+        return maximum, pivot, 0.0, 0.0, pivot
+    rest, lost, top, _, ties = sum_exponentials(x, start, n, None, 0, pivot, high, low, maximum)
     peak, peak_low = exponential_in_parts(maximum, pivot, temperature)
-    others = (rest / peak) * (1.0 - peak_low / peak) + (ties - 1)
-    total = rest + ties * peak
-    lost = (ties * peak - (total - rest)) + (rest_lost + ties * peak_low)
-    return math.nan if math.isnan(top) else total, lost, others, tail
-
-
-@inline
-def least_others(x):
-    """Return how much the others must hold: float64 has no wider type in which a peak could be taken exactly."""
-    return choose(x, 0.0, 5.0)
+    others = ((rest + lost) / peak) * (1.0 - peak_low / peak) + (ties - 1)
+    total, lost = add_exactly(ties * peak, ties * peak_low + lost, rest)
+    return maximum, pivot, total, lost, math.nan if math.isnan(top) else others
 
 
 # --- softmax --------------------------------------------------------------------------------------------------------
@@ -100,40 +106,25 @@ def scale_terms(terms, j, n, tail, total, lost, out, to):
 
 
 @inline
-def softmax_ahead(x, x_start, x_step, out, out_start, out_step, terms, in_out, first, last, n, pivot, high, low):
-    """Do the rows from first to last with a given pivot, as far as they suit it; return the row it ended at."""
+def softmax_ahead(x, x_start, x_step, out, out_start, out_step, terms, in_out, first, last, n, high, low):
+    """Do the rows from first to last, as far as their guessed pivots suit them.
+
+    Returns the row it ended at, and of that row the pivot, the sum in two parts, its largest exponent and last vector.
+    """
+    total, lost, top, tail = 0.0, 0.0, 0.0, splat(x, 0.0)
+    pivot = guess_pivot(x, x_start + first * x_step, n, high)
     for r in range(first, last):
         j = (out_start + r * out_step) * in_out
         total, lost, top, tail, _ = sum_exponentials(x, x_start + r * x_step, n, terms, j, pivot, high, low, None)
         if not in_window(x, top) or is_peaked(total, top):
-            return r
+            return r, pivot, total, lost, top, tail
+        pivot = guess_pivot(x, x_start + min(r + 1, last - 1) * x_step, n, high)  # early: the next row waits for it
         scale_terms(terms, j, n, tail, total, lost, out, out_start + r * out_step)
-    return last
-
-
-@inline
-def softmax_knowing(
-    x, x_start, x_step, out, out_start, out_step, terms, in_out, first, last, n, high, low, temperature
-):
-    """Do the rows from first to last, looking for the maximum first; return the row it ended at, the last pivot."""
-    pivot = 0.0
-    for r in range(first, last):
-        j = (out_start + r * out_step) * in_out
-        maximum = row_maximum(x, x_start + r * x_step, n)
-        pivot = pivot_for(x, maximum, high)
-        if math.isnan(pivot):
-            return r, 0.0
-        total, lost, others, tail = sum_knowing(
-            x, x_start + r * x_step, n, terms, j, high, low, temperature, pivot, maximum
-        )
-        if math.isnan(total) or others < least_others(x):
-            return r, 0.0
-        scale_terms(terms, j, n, tail, total, lost, out, out_start + r * out_step)
-    return last, pivot
+    return last, pivot, total, lost, top, tail
 
 
 @kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write softmax of the rows first to last.
 
     Row r begins at x[x_start + r * x_step] and goes to out[out_start + r * out_step]; `in_place` tells that the two
@@ -141,52 +132,35 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, b
     """
     high, low = log2e_over(x, temperature)
     terms, in_out = room_for_terms(out, n, in_place)
-    for block_first in range(first, last, block):
-        r, block_last = block_first, min(block_first + block, last)
-        pivot = guess_pivot(x, x_start + r * x_step, high)
-        while True:
-            r = softmax_ahead(
-                x,
-                x_start,
-                x_step,
-                out,
-                out_start,
-                out_step,
-                terms,
-                in_out,
-                r,
-                block_last,
-                n,
-                pivot,
-                high,
-                low,
-            )
-            if r == block_last:
-                break
-            stop = min(r + LOOK_AHEAD, block_last)
-            r, pivot = softmax_knowing(
-                x,
-                x_start,
-                x_step,
-                out,
-                out_start,
-                out_step,
-                terms,
-                in_out,
-                r,
-                stop,
-                n,
-                high,
-                low,
-                temperature,
-            )
-            if r < stop:
-                careful_softmax(x, x_start + r * x_step, n, out, out_start + r * out_step, temperature)
-                r += 1
-                pivot = 0.0 if r == block_last else guess_pivot(x, x_start + r * x_step, high)
+    r = first
+    while True:
+        r, pivot, total, lost, top, tail = softmax_ahead(
+            x, x_start, x_step, out, out_start, out_step, terms, in_out, r, last, n, high, low
+        )
+        if r == last:
+            break
+        start, to = x_start + r * x_step, out_start + r * out_step
+        if not in_window(x, top):
+            pivot = pivot_for(x, row_maximum(x, start, n), high)
+            if not math.isnan(pivot):
+                total, lost, top, tail, _ = sum_exponentials(x, start, n, terms, to * in_out, pivot, high, low, None)
+        if math.isnan(pivot) or math.isnan(top):
+            careful_softmax(x, start, n, out, to, temperature)
+        else:
+            if is_peaked(total, top):
+                _, better, total, lost, _ = sum_around_peak(x, start, n, high, low, temperature)
+                total, lost = ldexp_small(total, better - pivot), ldexp_small(lost, better - pivot)
+            scale_terms(terms, to * in_out, n, tail, total, lost, out, to)
+        r += 1
 
 
 # --- the logarithms -------------------------------------------------------------------------------------------------
+
+
+@inline
+def least_others(x):
+    """Return how much the others must hold: float64 has no wider type in which less could be added."""
+    return choose(x, 0.0, 1.0)
 
 
 @inline
@@ -212,106 +186,65 @@ def subtract_log_sum(x, start, n, out, to, log_high, log_low, temperature):
 
 
 @inline
-def log_softmax_ahead(x, x_start, x_step, out, out_start, out_step, first, last, n, pivot, high, low, temperature):
-    """Do the rows from first to last with a given pivot, as far as they suit it; return the row it ended at."""
+def log_softmax_ahead(x, x_start, x_step, out, out_start, out_step, first, last, n, high, low, temperature):
+    """Do the rows from first to last, as far as their guessed pivots suit them; return the row it ended at."""
+    pivot = guess_pivot(x, x_start + first * x_step, n, high)
     for r in range(first, last):
         total, lost, top, _, _ = sum_exponentials(x, x_start + r * x_step, n, None, 0, pivot, high, low, None)
         if not in_window(x, top) or is_peaked(total, top):
             return r
         log_high, log_low = log_rounded(x, total, lost, pivot)
+        pivot = guess_pivot(x, x_start + min(r + 1, last - 1) * x_step, n, high)
         subtract_log_sum(x, x_start + r * x_step, n, out, out_start + r * out_step, log_high, log_low, temperature)
     return last
 
 
-@inline
-def log_softmax_knowing(x, x_start, x_step, out, out_start, out_step, first, last, n, high, low, temperature):
-    """Do the rows from first to last, looking for the maximum first; return the row it ended at, the last pivot."""
-    pivot = 0.0
-    for r in range(first, last):
-        maximum = row_maximum(x, x_start + r * x_step, n)
-        pivot = pivot_for(x, maximum, high)
-        if math.isnan(pivot):
-            return r, 0.0
-        total, _, others, _ = sum_knowing(x, x_start + r * x_step, n, None, 0, high, low, temperature, pivot, maximum)
-        if math.isnan(total) or others < least_others(x):
-            return r, 0.0
-        log_high, log_low = log_of_total(x, maximum, temperature, others)
-        subtract_log_sum(x, x_start + r * x_step, n, out, out_start + r * out_step, log_high, log_low, temperature)
-    return last, pivot
-
-
 @kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write log_softmax of the rows first to last, which lie as in `softmax_rows`."""
     high, low = log2e_over(x, temperature)
-    for block_first in range(first, last, block):
-        r, block_last = block_first, min(block_first + block, last)
-        pivot = guess_pivot(x, x_start + r * x_step, high)
-        while True:
-            r = log_softmax_ahead(
-                x, x_start, x_step, out, out_start, out_step, r, block_last, n, pivot, high, low, temperature
-            )
-            if r == block_last:
-                break
-            stop = min(r + LOOK_AHEAD, block_last)
-            r, pivot = log_softmax_knowing(
-                x, x_start, x_step, out, out_start, out_step, r, stop, n, high, low, temperature
-            )
-            if r < stop:
-                careful_log_softmax(x, x_start + r * x_step, n, out, out_start + r * out_step, temperature)
-                r += 1
-                pivot = 0.0 if r == block_last else guess_pivot(x, x_start + r * x_step, high)
+    r = first
+    while True:
+        r = log_softmax_ahead(x, x_start, x_step, out, out_start, out_step, r, last, n, high, low, temperature)
+        if r == last:
+            break
+        start, to = x_start + r * x_step, out_start + r * out_step
+        maximum, _, _, _, others = sum_around_peak(x, start, n, high, low, temperature)
+        if others >= least_others(x):
+            log_high, log_low = log_of_total(x, maximum, temperature, others)
+            subtract_log_sum(x, start, n, out, to, log_high, log_low, temperature)
+        else:
+            careful_log_softmax(x, start, n, out, to, temperature)
+        r += 1
 
 
 @inline
-def logsumexp_ahead(x, x_start, x_step, out, out_start, out_step, first, last, n, pivot, high, low):
-    """Do the rows from first to last with a given pivot, as far as they suit it; return the row it ended at."""
+def logsumexp_ahead(x, x_start, x_step, out, out_start, out_step, first, last, n, high, low):
+    """Do the rows from first to last, as far as their guessed pivots suit them; return the row it ended at."""
+    pivot = guess_pivot(x, x_start + first * x_step, n, high)
     for r in range(first, last):
         total, lost, top, _, _ = sum_exponentials(x, x_start + r * x_step, n, None, 0, pivot, high, low, None)
         a, b = log_in_parts(total, lost, pivot)
         if not in_window(x, top) or is_peaked(total, top) or abs(a + b) < NEAR_ZERO:
             return r
+        pivot = guess_pivot(x, x_start + min(r + 1, last - 1) * x_step, n, high)
         write(out, out_start + r * out_step, a + b)
     return last
 
 
-@inline
-def logsumexp_knowing(x, x_start, x_step, out, out_start, out_step, first, last, n, high, low):
-    """Do the rows from first to last, looking for the maximum first; return the row it ended at, the last pivot."""
-    pivot = 0.0
-    for r in range(first, last):
-        maximum = row_maximum(x, x_start + r * x_step, n)
-        pivot = pivot_for(x, maximum, high)
-        if math.isnan(pivot):
-            return r, 0.0
-        total, _, others, _ = sum_knowing(x, x_start + r * x_step, n, None, 0, high, low, 1.0, pivot, maximum)
-        if math.isnan(total) or others < least_others(x):
-            return r, 0.0
-        result = maximum + log1p_of(others)
-        if abs(result) < NEAR_ZERO:
-            return r, 0.0
-        write(out, out_start + r * out_step, result)
-    return last, pivot
-
-
 @kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write logsumexp of the rows first to last to out[out_start + r * out_step]; the temperature is 1."""
     high, low = log2e_over(x, temperature)
-    for block_first in range(first, last, block):
-        r, block_last = block_first, min(block_first + block, last)
-        pivot = guess_pivot(x, x_start + r * x_step, high)
-        while True:
-            r = logsumexp_ahead(x, x_start, x_step, out, out_start, out_step, r, block_last, n, pivot, high, low)
-            if r == block_last:
-                break
-            stop = min(r + LOOK_AHEAD, block_last)
-            r, pivot = logsumexp_knowing(x, x_start, x_step, out, out_start, out_step, r, stop, n, high, low)
-            if r < stop:
-                near_zero = True
-                while near_zero and r < block_last:  # a row of log-probabilities seldom comes alone
-                    result = careful_logsumexp(x, x_start + r * x_step, n)
-                    write(out, out_start + r * out_step, result)
-                    near_zero = abs(result) < NEAR_ZERO
-                    r += 1
-                pivot = 0.0 if r == block_last else guess_pivot(x, x_start + r * x_step, high)
+    r = first
+    while True:
+        r = logsumexp_ahead(x, x_start, x_step, out, out_start, out_step, r, last, n, high, low)
+        if r == last:
+            break
+        start, to = x_start + r * x_step, out_start + r * out_step
+        maximum, _, _, _, others = sum_around_peak(x, start, n, high, low, temperature)
+        result = maximum + log1p_of(others) if others >= least_others(x) else 0.0
+        if abs(result) < NEAR_ZERO:
+            result = careful_logsumexp(x, start, n)
+        write(out, to, result)
+        r += 1

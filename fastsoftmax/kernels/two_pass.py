@@ -90,7 +90,7 @@ def is_sound(total, pivot):
 
 
 @kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write 2^f · 2^(n - pivot) / total."""
     high, low = log2e_over(x, temperature)
     for r in range(first, last):
@@ -107,7 +107,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, b
 
 
 @kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write x - (log total + pivot · ln 2), the subtrahend in two parts."""
     high, low = log2e_over(x, temperature)
     inverse = 1.0 / temperature
@@ -128,7 +128,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 
 
 @kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, block, in_place, temperature):
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write log total + pivot · ln 2."""
     high, low = log2e_over(x, 1.0)
     for r in range(first, last):
