@@ -11,19 +11,27 @@ Every option is set here, once:
 - no ``parallel``: threads are `fastsoftmax.threads`' business.
 """
 
-import threading
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import njit, types
+from numba.core.compiler_lock import global_compiler_lock
 
 from fastsoftmax.cache import DiskCache
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 _PART_OPTIONS = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _SCALARS = {"int": types.intp, "real": types.float64}
-_compiling = threading.Lock()
+
+# Numba's own lock, which the same thread may take again: a signal handler may call while its thread compiles. A fork
+# waits for a compilation in another thread, or the child would find the lock taken for ever.
+_compiling = global_compiler_lock
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release
+    )
 
 
 def inline(function: Callable[..., Any]) -> Any:
