@@ -68,13 +68,18 @@ class _Pool:
     def __init__(self) -> None:
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
         self.size = 0
-        self.growing = threading.Lock()
+        self.growing = threading.RLock()  # a signal handler may call while its thread is in here
 
-    def grow(self, size: int) -> None:
+    def grow(self, size: int) -> int:
+        """Start threads until there are `size`, if that can be done, and return how many of these there are."""
         with self.growing:
             while self.size < size:
-                threading.Thread(target=self._serve, name="fastsoftmax", daemon=True).start()
+                try:
+                    threading.Thread(target=self._serve, name="fastsoftmax", daemon=True).start()
+                except RuntimeError:  # no more threads are to be had: the caller does the work
+                    break
                 self.size += 1
+        return min(self.size, size)
 
     def _serve(self) -> None:
         _here.busy = True
@@ -169,8 +174,7 @@ def run(task: Task, count: int) -> None:
         run_here(task, count)
         return
     pool, job = _pool, _Job(task, count)
-    pool.grow(threads - 1)
-    for _ in range(threads - 1):
+    for _ in range(pool.grow(threads - 1)):
         pool.jobs.put(job)
     _here.busy = True
     try:

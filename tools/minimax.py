@@ -1,0 +1,115 @@
+"""Print the constants of `fastsoftmax/kernels/exponential.py`.
+
+The polynomials approximate 2^f on [-1/2, 1/2] with the least maximum of the relative error, constant term 1. Lawson's
+algorithm finds that minimax polynomial: a weighted least-squares fit, repeated with each weight multiplied by the error
+at its point, until all errors that remain are alike (C. L. Lawson, Contributions to the Theory of Linear Least Maximum
+Approximation, thesis, UCLA, 1961; J. R. Rice & K. H. Usow, The Lawson algorithm and extensions, Math. Comp. 22, 1968).
+
+Coefficients must be floats, and each one rounded costs accuracy. So they are rounded one after the other from the
+lowest, which matters most, and the others are fitted again to what is left: they make up for it.
+
+Errors are computed with 60 digits by mpmath; a fit in float64 then corrects the coefficients, so nothing depends on how
+it is rounded. Run it with ``python tools/minimax.py``.
+"""
+
+import mpmath
+import numpy as np
+
+mpmath.mp.dps = 60
+
+BOUND = mpmath.mpf("0.5000002")  # rounding x·log2(e) to an integer may leave a little more than a half
+POINTS = 200
+ROUNDS = 30
+POLYNOMIALS = {"SINGLE": (6, np.float32), "DOUBLE": (11, np.float64), "SHORT": (7, np.float64)}
+TERMS = 15  # of Taylor's series
+
+
+def exact_array(numbers):
+    """Return an array of mpmath numbers."""
+    return np.array([mpmath.mpf(n) for n in numbers])
+
+
+def relative_errors(coefficients, f, power):
+    """Return p(f) / 2^f - 1 of the polynomial with these coefficients, the constant first, as float64."""
+    value = exact_array(np.zeros(len(f)))
+    for c in reversed(coefficients):
+        value = value * f + c
+    return (value / power - 1).astype(np.float64)
+
+
+def minimax(degree, known):
+    """Return all coefficients of the minimax polynomial whose lowest ones are `known`."""
+    f = exact_array([BOUND * mpmath.cos(mpmath.pi * (i + mpmath.mpf(0.5)) / POINTS) for i in range(POINTS)])
+    power = exact_array([mpmath.mpf(2) ** v for v in f])
+    exponents = np.arange(len(known), degree + 1)
+    scale = 0.5**exponents  # columns of like size
+    columns = (f[:, None] ** exponents / power[:, None]).astype(np.float64) / scale
+    coefficients = [*known, *exact_array(np.zeros(len(exponents)))]
+    errors = relative_errors(coefficients, f, power)
+    weights = np.ones(POINTS)
+    for _ in range(ROUNDS):
+        root = np.sqrt(weights)
+        for _ in range(2):  # the second time for what the first leaves
+            change, *_ = np.linalg.lstsq(columns * root[:, None], -errors * root)
+            for k, c in zip(exponents, change / scale, strict=True):
+                coefficients[k] += mpmath.mpf(float(c))
+            errors = relative_errors(coefficients, f, power)
+        weights *= np.abs(errors)
+        weights /= weights.mean()
+    return coefficients
+
+
+def rounded_minimax(degree, dtype):
+    """Return the coefficients of f, f^2, ... as numbers of a type, each the best one given those before it."""
+    coefficients = [mpmath.mpf(1)]
+    for k in range(1, degree + 1):
+        coefficients.append(mpmath.mpf(float(dtype(minimax(degree, coefficients)[k]))))
+    return [float(c) for c in coefficients[1:]]
+
+
+def largest_error(coefficients, count=4001):
+    """Return the largest relative error of 1 + c1·f + c2·f^2 + ... on a dense grid."""
+    f = exact_array([BOUND * (2 * mpmath.mpf(i) / (count - 1) - 1) for i in range(count)])
+    power = exact_array([mpmath.mpf(2) ** v for v in f])
+    return float(np.abs(relative_errors(exact_array([1, *coefficients]), f, power)).max())
+
+
+def in_two_parts(value):
+    """Return an mpmath number as a float and what that leaves, as a float."""
+    high = float(value)
+    return high, float(value - high)
+
+
+def constants():
+    """Return the other constants by name, a float or a tuple of floats each."""
+    ln2 = mpmath.log(2)
+    terms = [ln2**k / mpmath.factorial(k) for k in range(TERMS + 1)]
+    ln2_high = mpmath.floor(ln2 * 2**32) / 2**32
+    found = {"LN2_HIGH": float(ln2_high), "LN2_LOW": float(ln2 - ln2_high)}
+    found["LOG2E"], found["LOG2E_LOW"] = in_two_parts(1 / ln2)
+    found["LN2"], found["LN2_REST"] = in_two_parts(ln2)
+    found["QUADRATIC"], found["QUADRATIC_LOW"] = in_two_parts(terms[2])
+    found["CUBIC"], found["CUBIC_LOW"] = in_two_parts(terms[3])
+    found["TAYLOR"] = tuple(float(t) for t in terms[4:])
+    return found
+
+
+def show(name, value, note=""):
+    """Print a constant as ``float.fromhex`` reads it."""
+    numbers = value if isinstance(value, list | tuple) else [value]
+    print(name + note, *(f"    {number.hex()}" for number in numbers), sep="\n")
+
+
+def main():
+    """Print all constants."""
+    for name, value in constants().items():
+        show(name, value)
+    for name, (degree, dtype) in POLYNOMIALS.items():
+        coefficients = rounded_minimax(degree, dtype)
+        unrounded = largest_error(minimax(degree, [mpmath.mpf(1)])[1:])
+        errors = f"largest relative error {largest_error(coefficients):.3g}, unrounded {unrounded:.3g}"
+        show(name, coefficients, f"  degree {degree}, {errors}")
+
+
+if __name__ == "__main__":
+    main()
