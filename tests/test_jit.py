@@ -158,32 +158,6 @@ event.register("numba:compile", Compiling())
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_a_signal_handler_may_call_while_a_kernel_is_compiled(tmp_path):
-    out = run_python(
-        BUSY
-        + """if True:
-        def handler(number, frame):
-            check(np.float32)
-            check(np.float64)
-            print("handled")
-        signal.signal(signal.SIGUSR1, handler)
-        def send():
-            Compiling.started.wait()
-            time.sleep(0.05)
-            os.kill(os.getpid(), signal.SIGUSR1)
-        thread = threading.Thread(target=send)
-        thread.start()
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(30)
-        check(np.float64)
-        thread.join()
-        """,
-        env={"FASTSOFTMAX_CACHE_DIR": str(tmp_path)}.items(),
-    )
-    assert out.split() == ["handled"]
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_a_fork_while_another_thread_compiles(tmp_path):
     run_python(

@@ -18,8 +18,8 @@ import numpy as np
 mpmath.mp.dps = 60
 
 BOUND = mpmath.mpf("0.5000002")  # rounding x·log2(e) to an integer may leave a little more than a half
-POINTS = 200
-ROUNDS = 30
+POINTS = 400
+ROUNDS = 25
 POLYNOMIALS = {"SINGLE": (6, np.float32), "DOUBLE": (11, np.float64), "SHORT": (7, np.float64)}
 TERMS = 15  # of Taylor's series
 
