@@ -76,9 +76,9 @@ def softmax(
     array([[0.880797  , 0.11920292],
            [0.11920292, 0.880797  ]], dtype=float32)
     """
-    plain_call = out is None and where is None and type(temperature) is float and temperature == 1.0
+    plain_call = where is None and type(temperature) is float and temperature == 1.0
     if type(x) is np.ndarray and plain_call and method == "auto":
-        result = direct.elementwise("softmax_rows", x, axis)
+        result = direct.elementwise("softmax_rows", x, axis, out)
         if result is not None:
             return result
     return _elementwise("softmax", x, axis, out, where, temperature, method)
@@ -122,9 +122,9 @@ def log_softmax(
     >>> log_softmax([0.0, -50.0])
     array([-1.92874985e-22, -5.00000000e+01])
     """
-    plain_call = out is None and where is None and type(temperature) is float and temperature == 1.0
+    plain_call = where is None and type(temperature) is float and temperature == 1.0
     if type(x) is np.ndarray and plain_call and method == "auto":
-        result = direct.elementwise("log_softmax_rows", x, axis)
+        result = direct.elementwise("log_softmax_rows", x, axis, out)
         if result is not None:
             return result
     return _elementwise("log_softmax", x, axis, out, where, temperature, method)

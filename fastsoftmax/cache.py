@@ -111,8 +111,8 @@ def _environment() -> tuple[object, ...]:
 def _sources_digest() -> str:
     digest = hashlib.sha256()
     package = Path(__file__).parent
-    for source in sorted([*package.glob("*.py"), *package.glob("kernels/*.py")]):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    for source in sorted([*package.glob("*.py"), *package.glob("kernels/*.py"), *package.glob("simd/*.py")]):
+        digest.update(source.relative_to(package).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ from fastsoftmax.ladder import way_of
 
 REASONS = {
     "rows": "the reduced axis is contiguous: vectors run along it, with a guessed exponent in place of the maximum",
-    "narrow rows": "rows of {n} are short: a vector's width of them is transposed and done at once, in float64",
+    "narrow rows": "rows of {n} are short: a vector's width of them is transposed and done at once",
     "long rows": "rows of {n} are cut into pieces, which threads can share",
     "columns": "another axis is contiguous: vectors run across it, strip by strip",
     "tiles": "the layout or type is copied into rows piece by piece",

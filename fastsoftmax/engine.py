@@ -9,22 +9,25 @@ How the work is cut depends on shapes alone, never on the number of threads; so 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from fastsoftmax import arrays, threads
 from fastsoftmax.arrays import Array
-from fastsoftmax.kernels import columns, long_row, narrow
+from fastsoftmax.kernels import columns, narrow
+from fastsoftmax.kernels.long_row import LongRow
 from fastsoftmax.ladder import Way
 
 TASK = 2**17  # elements that one thread takes at a time
-THREADED = 2**18  # elements from which on threads pay
-STRIP = 512  # columns that a kernel does at a time
+THREADED = 2**20  # elements from which on threads pay: to wake one takes as long as 2^18 of them
+CACHE = 2**19  # bytes of a strip that a kernel keeps at a time, if that gives NARROWEST columns of up to CHUNK bytes
+NARROWEST, WIDEST = 64, 1024
+CHUNK = 2**15
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it
@@ -88,7 +91,9 @@ class Work:
 
     def _is_narrow(self) -> bool:
         computed = arrays.compute_type(arrays.result_type(self.x.dtype))
-        return self.way.tuned and self.n < narrow.LIMIT[computed.name]
+        limit = narrow.LIMIT[computed.name]
+        is_many = self.x.size // self.n >= narrow.MANY
+        return self.way.tuned and self.n < (limit if is_many else limit // 2)
 
     def _is_plain(self) -> bool:
         """Tell whether kernels can read x and write `out` as they lie."""
@@ -96,6 +101,7 @@ class Work:
         known = self.x.dtype in arrays.NATIVE or (self.way.tuned and arrays.is_half(self.x.dtype))
         return same and known and self.mask is None and self.temperature > 0
 
+    @functools.cached_property
     def _dims(self) -> tuple[Dims, Dims] | None:
         """Return the kept and the reduced dimensions, merged, with their strides in x and `out`.
 
@@ -116,7 +122,7 @@ class Work:
 
     def _rows(self) -> tuple[Dims, Dim] | None:
         """Return (outer dimensions, the rows) if x consists of rows."""
-        dims = self._dims()
+        dims = self._dims
         if dims is None:
             return None
         kept, reduced = dims
@@ -141,7 +147,7 @@ class Work:
         if self.way.tuned and n > LONG:
             for r in range(rows):
                 place = x, x_start + r * x_step, out, out_start + r * out_step
-                long_row.run(self.op, *place, n, temperature, self.threaded)
+                LongRow(self.op, *place, n, temperature, self._in_place(), self.threaded).run()
             return
         kernel = self._row_kernel()[x.dtype]
         in_place = int(self._in_place())
@@ -163,7 +169,7 @@ class Work:
 
     def _columns(self) -> tuple[Dims, Dim, Dim, int] | None:
         """Return (outer dimensions, planes, the reduced one, columns a plane) if x consists of columns."""
-        dims = self._dims()
+        dims = self._dims
         if dims is None or not self.way.tuned:
             return None
         kept, reduced = dims
@@ -171,28 +177,20 @@ class Work:
             return None
         *outer, (inner, _, _) = kept
         *outer, planes = outer or [(1, 0, 0)]
-        width = 64 // arrays.compute_type(self.x.dtype).itemsize
         calls = math.prod(size for size, _, _ in outer)
-        suits = inner >= width and calls <= (1 if self._in_place() else MANY_CALLS)
-        return (outer, planes, reduced[0], inner) if suits else None
+        return (outer, planes, reduced[0], inner) if calls <= MANY_CALLS else None
 
     def _in_place(self) -> bool:
         return bool(np.may_share_memory(self.x, self.out))
 
     def _run_columns(self, outer: Dims, planes: Dim, reduced: Dim, inner: int) -> None:
-        if self._in_place():
-            self._run_strips_in_place(planes, reduced, inner)
-        else:
-            self._run_strips(outer, planes, reduced, inner)
-
-    def _run_strips(self, outer: Dims, planes: Dim, reduced: Dim, inner: int) -> None:
         """Run a kernel over strips of columns, cut into tasks if threads are to share them."""
         kernel = getattr(columns, self.op + "_columns")[arrays.storage(self.x).dtype]
         x, out = arrays.base_of(arrays.storage(self.x)), arrays.base_of(arrays.storage(self.out))
         (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
-        blocks = count * -(-inner // STRIP)
-        share = max(1, TASK // (n * min(STRIP, inner)))
-        sizes = n, inner, STRIP, self.temperature
+        strip, chunk, blocks = strips(n, inner, count, arrays.compute_type(self.x.dtype).itemsize)
+        share = max(1, TASK // (n * strip)) if self.threaded else blocks
+        sizes = count, n, inner, strip, chunk, self.temperature
         for x_start, out_start in _offsets(outer):
             places = (x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch)
 
@@ -201,28 +199,6 @@ class Work:
 
             for_all = threads.run if self.threaded else threads.run_here
             for_all(task, -(-blocks // share))
-
-    def _run_strips_in_place(self, planes: Dim, reduced: Dim, inner: int) -> None:
-        """Do the same from a copy of each strip: a kernel reads columns more than once, and some of them again."""
-        kernel = getattr(columns, self.op + "_columns")[arrays.storage(self.x).dtype]
-        x, out = arrays.storage(self.x), arrays.base_of(arrays.storage(self.out))
-        (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
-        view = as_strided(x, (count, n, inner), [s * x.itemsize for s in (x_outer, x_pitch, 1)], writeable=False)
-        strips = max(1, inner // STRIP)
-
-        def task(number: int) -> None:
-            plane, strip = divmod(number, strips)
-            first = strip * STRIP
-            last = inner if strip == strips - 1 else first + STRIP
-            copy = view[plane, :, first:last].flatten()
-            place = plane * out_outer + first
-            width = last - first
-            kernel(
-                copy, 0, 0, width, out, place, 0, out_pitch, 0, 1 + (width > STRIP), n, width, STRIP, self.temperature
-            )
-
-        for_all = threads.run if self.threaded else threads.run_here
-        for_all(task, count * strips)
 
     def _run_tiles(self) -> None:
         """Copy block after block into rows of the type that is computed in, and what comes out to its place."""
@@ -258,6 +234,21 @@ class Work:
             np.copyto(tile, 0.0 if self.op == "softmax" else -np.inf, where=~mask)
         result = result.reshape(out.shape)
         np.copyto(out, result, casting="unsafe")
+
+
+def strips(n: int, inner: int, planes: int, itemsize: int) -> tuple[int, int, int]:
+    """Return how many columns make a strip, how many rows of it a chunk, and how many strips there are.
+
+    A chunk is the same whatever the strip: it may decide a result's last bit.
+    """
+    lanes = 64 // itemsize
+    chunk = min(n, CHUNK // itemsize)
+    widest = min(WIDEST, max(NARROWEST, CACHE // (chunk * itemsize) // lanes * lanes))
+    if inner <= widest:
+        strip = min(widest, inner * planes)
+        return strip, chunk, -(-planes // (strip // inner))
+    strip = -(-inner // (-(-inner // widest) * lanes)) * lanes
+    return strip, chunk, -(-inner // strip) * planes
 
 
 def _offsets(outer: Dims) -> Iterator[tuple[int, int]]:

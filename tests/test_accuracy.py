@@ -3,9 +3,10 @@
 import functools
 
 import exactly
+import mpmath
 import numpy as np
 import pytest
-from helpers import EXACT, FAMILIES, FAMILIES_64, FLOATS, OPS, SAFE, assert_exact, call, family
+from helpers import EXACT, FAMILIES, FAMILIES_64, FLOATS, OPS, SAFE, assert_exact, call, family, same_bits
 
 import fastsoftmax
 
@@ -35,7 +36,8 @@ def test_ulp_bounds(op, name, dtype):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize(
-    "name", ["normal*1", "normal*10", "normal+10000", "uniform 2000", "ascending", "equal", "late spike"]
+    "name",
+    ["normal*1", "normal*10", "normal+10000", "uniform 2000", "ascending", "equal", "late spike", "few values"],
 )
 def test_ulp_bounds_long_rows(op, name, dtype):
     x, true = case(op, name, dtype, 50257)
@@ -107,3 +109,33 @@ def test_temperature_that_divides_exactly_keeps_the_bounds(op, temperature):
         for method in SAFE:
             got = call(op, x, temperature=temperature, method=method)
             assert_exact(op, x / dtype(temperature), -1, got, method)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 3.0, 1e-3])
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_log_softmax_near_zero_at_any_temperature(dtype, method, temperature):
+    for n in (2, 20, 100, 5000):
+        x = np.random.default_rng(n).normal(0, temperature, n).astype(dtype)
+        top = n // 2
+        x[top] = dtype(40 * temperature)
+        got = fastsoftmax.log_softmax(x, temperature=temperature, method=method)
+        with mpmath.workdps(60):
+            d = [(mpmath.mpf(v) - mpmath.mpf(float(x[top]))) / temperature for v in x.tolist()]
+            true = -mpmath.log1p(mpmath.fsum(mpmath.exp(v) for i, v in enumerate(d) if i != top))
+            error = abs(mpmath.mpf(float(got[top])) - true) / float(np.spacing(dtype(abs(true))))
+        assert error <= 2, (n, error)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_a_row_has_the_same_bits_whatever_is_beside_it(op, dtype):
+    # a row that fails its guessed pivot, is peaked or not finite changes how the next ones are gone about
+    names = [*FAMILIES, "zeros", "normal*1", "-inf masks", "normal*100", "normal*3"]
+    for n in (130, 1000):
+        x = np.concatenate([family(name, dtype, n, rows=2) for name in names])
+        x[7, n // 2] = np.nan
+        x[11, 3] = np.inf
+        together = call(op, x)
+        for r, row in enumerate(x):
+            same_bits(together[r : r + 1], call(op, row[None]))

@@ -34,7 +34,7 @@ def test_threads_pay_for_large_arrays_only():
     before = fastsoftmax.get_num_threads()
     fastsoftmax.set_num_threads(3)
     try:
-        assert fastsoftmax.explain(np.zeros((1000, 1000)), 1).endswith("up to 3 threads")
+        assert fastsoftmax.explain(np.zeros((2000, 1000)), 1).endswith("up to 3 threads")
         assert "one thread" in fastsoftmax.explain(np.zeros((10, 100)), 1)
         assert fastsoftmax.explain(np.zeros((10, 100)), 1, method="parallel").endswith("up to 3 threads")
     finally:

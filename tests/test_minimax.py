@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from fastsoftmax.kernels import exponential
+from fastsoftmax.kernels import exponential, extended
 
 SCRIPT = Path(__file__).parents[1] / "tools" / "minimax.py"
 
@@ -24,31 +24,47 @@ def minimax():
 
 def test_constants_are_what_the_script_prints(minimax):
     constants = minimax.constants()
-    assert {name: getattr(exponential, name) for name in constants} == constants
+    assert {name: getattr(extended, name, None) or getattr(exponential, name) for name in constants} == constants
 
 
-@pytest.mark.parametrize(("name", "claim"), [("SINGLE", 3.0e-9), ("DOUBLE", 4.2e-18), ("SHORT", 4.7e-11)])
+@pytest.mark.parametrize(("name", "claim"), [("SINGLE", 2.7e-9), ("DOUBLE", 3.0e-18)])
 def test_polynomials_have_the_errors_that_are_claimed(minimax, name, claim):
-    degree, dtype = minimax.POLYNOMIALS[name]
+    degree, parts, dtype = minimax.POLYNOMIALS[name]
     coefficients = getattr(exponential, name)
     assert len(coefficients) == degree
     assert [float(dtype(c)) for c in coefficients] == list(coefficients)
-    error = minimax.largest_error(coefficients)
+    error = minimax.largest_error(coefficients, parts)
     assert 0.9 * claim < error < claim
     # and none of this degree is much better
-    best = minimax.largest_error(minimax.minimax(degree, [mpmath.mpf(1)])[1:])
+    best = minimax.largest_error(minimax.minimax(degree, parts, [mpmath.mpf(1)])[1:], parts)
     assert 0.999 * best < error < 1.6 * best
 
 
 def test_float32_coefficients_are_what_the_script_prints(minimax):
-    degree, dtype = minimax.POLYNOMIALS["SINGLE"]
-    assert minimax.rounded_minimax(degree, dtype) == list(exponential.SINGLE)
+    assert minimax.rounded_minimax(*minimax.POLYNOMIALS["SINGLE"]) == list(exponential.SINGLE)
+
+
+@pytest.mark.parametrize("name", ["SINGLE_NODES", "DOUBLE_NODES"])
+def test_nodes_and_deviations_are_what_the_script_prints(minimax, name):
+    nodes, deviations = minimax.nodes(*minimax.NODES[name])
+    assert getattr(exponential, name) == tuple(nodes)
+    assert getattr(exponential, name.replace("NODES", "DEVIATIONS")) == tuple(deviations)
+
+
+@pytest.mark.parametrize(("name", "bits"), [("SINGLE_NODES", 8), ("DOUBLE_NODES", 24)])
+def test_nodes_are_short_and_their_deviations_make_up_for_it(name, bits):
+    nodes = getattr(exponential, name)
+    deviations = getattr(exponential, name.replace("NODES", "DEVIATIONS"))
+    for j, (node, deviation) in enumerate(zip(nodes, deviations, strict=True)):
+        assert node * 2 ** (bits - 1) == int(node * 2 ** (bits - 1))
+        exponent = (j - mpmath.mpf(deviation)) / len(nodes)
+        assert abs(mpmath.mpf(2) ** exponent / node - 1) < (2.0**-33 if bits == 8 else 2.0**-75)
 
 
 def test_the_fit_is_a_minimax(minimax):
     # Chebyshev: the error of the best polynomial reaches its maximum at as many points as it has coefficients, or more
     degree = 5
-    coefficients = minimax.minimax(degree, [mpmath.mpf(1)])
+    coefficients = minimax.minimax(degree, 1, [mpmath.mpf(1)])
     f = minimax.exact_array(np.linspace(-0.5, 0.5, 2001))
     errors = minimax.relative_errors(coefficients, f, minimax.exact_array([mpmath.mpf(2) ** v for v in f]))
     peaks = np.flatnonzero((np.abs(errors[1:-1]) > np.abs(errors[:-2])) & (np.abs(errors[1:-1]) >= np.abs(errors[2:])))

@@ -4,11 +4,12 @@ import math
 import sys
 from fractions import Fraction
 
+import llvmlite.binding
 import ml_dtypes
 import numpy as np
 import pytest
 from helpers import FLOATS, run_python, same_bits
-from numba import njit
+from numba import njit, types
 
 from fastsoftmax import simd
 
@@ -21,6 +22,7 @@ STORED = {
 }
 LANES = {"float32": 16, "float64": 8, "float16": 16, "bfloat16": 16}
 HALVES = ("float16", "bfloat16")
+SIZES = ("vector", "group")
 
 compiled = njit(error_model="numpy")
 part = njit(error_model="numpy", forceinline=True)
@@ -33,12 +35,28 @@ def specials(dtype):
 
 
 def pairs(dtype):
-    """All pairs of special values, and random ones up to whole vectors."""
+    """All pairs of special values, and random ones up to whole groups."""
     a, b = (v.ravel() for v in np.meshgrid(specials(dtype), specials(dtype)))
     rng = np.random.default_rng(1)
-    more = 16 - a.size % 16 + 160
+    more = 64 - a.size % 64 + 128
     a, b = (np.append(v, rng.normal(0, 3, more) * 10 ** rng.uniform(-9, 9, more)) for v in (a, b))
     return a.astype(dtype), b.astype(dtype)
+
+
+def lanes_of(size, name):
+    """The lanes of a vector, a group, two vectors or a wide vector for a storage type."""
+    return {"vector": LANES[name], "two": 2 * LANES[name], "group": 4 * LANES[name], "wide": 8}[size]
+
+
+def computed(name):
+    """The type that a storage type is computed in."""
+    return np.dtype(np.float64 if name == "float64" else np.float32)
+
+
+def any_bits(rng, count, dtype):
+    """Floats of random bits."""
+    dtype = np.dtype(dtype)
+    return rng.integers(0, 256, count * dtype.itemsize, np.uint8).view(dtype)
 
 
 def bits_of(values, name):
@@ -56,14 +74,17 @@ def read(stored, name):
 # -- lane by lane -------------------------------------------------------------------------------------------
 
 
-def mapped(function):
-    """A kernel that applies a function of two vectors to whole arrays."""
-    inner = part(function)
+LOADS = {"vector": simd.load, "two": simd.load_two, "group": simd.load_group, "wide": simd.load_wide}
+
+
+def mapped(function, size="vector"):
+    """A kernel that applies a function of two vectors, or groups, to whole arrays."""
+    inner, load, count = part(function), LOADS[size], {"vector": 1, "group": 4}[size]
 
     @compiled
     def run(a, b, out):
-        for i in range(0, out.size, simd.lanes(out)):
-            simd.store(out, i, inner(simd.load(a, i), simd.load(b, i)))
+        for i in range(0, out.size, count * simd.lanes(out)):
+            simd.store(out, i, inner(load(a, i), load(b, i)))
 
     return run
 
@@ -83,11 +104,12 @@ ARITHMETIC = {
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ARITHMETIC)
-def test_arithmetic(name, dtype):
+def test_arithmetic(name, size, dtype):
     a, b = pairs(dtype)
     out = np.empty_like(a)
-    mapped(ARITHMETIC[name])(a, b, out)
+    mapped(ARITHMETIC[name], size)(a, b, out)
     with np.errstate(all="ignore"):
         same_bits(out, np.asarray(ARITHMETIC[name](a, b), dtype))
 
@@ -103,29 +125,25 @@ COMPARISONS = {
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", COMPARISONS)
-def test_comparisons_select_and_count(name, dtype):
+def test_comparisons_and_select(name, size, dtype):
     compare = part(COMPARISONS[name])
-
-    @compiled
-    def run(a, b, out, counts):
-        for i in range(0, out.size, simd.lanes(out)):
-            mask = compare(simd.load(a, i), simd.load(b, i))
-            simd.store(out, i, simd.select(mask, simd.load(b, i), -7.0))
-            counts[i // simd.lanes(out)] = simd.count_set(mask)
-
     a, b = pairs(dtype)
-    width = LANES[np.dtype(dtype).name]
-    out, counts = np.empty_like(a), np.empty(a.size // width, np.int64)
-    run(a, b, out, counts)
-    mask = COMPARISONS[name](a, b)
-    same_bits(out, np.where(mask, b, dtype(-7)))
-    np.testing.assert_array_equal(counts, mask.reshape(-1, width).sum(axis=1))
+    out = np.empty_like(a)
+    mapped(lambda a, b: simd.select(compare(a, b), a, b), size)(a, b, out)
+    same_bits(out, np.where(COMPARISONS[name](a, b), a, b))
 
 
-def _larger_bits(a, b):
-    unsigned = f"u{a.dtype.itemsize}"
-    return np.where(a.view(unsigned) > b.view(unsigned), a, b)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", SIZES)
+def test_select_takes_scalars(size, dtype):
+    a, b = pairs(dtype)
+    out = np.empty_like(a)
+    mapped(lambda a, b: simd.select(a < b, b, -7.0), size)(a, b, out)
+    same_bits(out, np.where(a < b, b, dtype(-7)))
+    mapped(lambda a, b: simd.select(a < b, 3, b), size)(a, b, out)
+    same_bits(out, np.where(a < b, dtype(3), b))
 
 
 CHOICES = {
@@ -133,27 +151,18 @@ CHOICES = {
     "smaller": (lambda a, b: simd.smaller(a, b), lambda a, b: np.where(a < b, a, b)),
     "larger than a scalar": (lambda a, b: simd.larger(0.25, a), lambda a, b: np.where(a < 0.25, a.dtype.type(0.25), a)),
     "absolute": (lambda a, b: simd.absolute(a), lambda a, b: np.abs(a)),
-    "larger_bits": (lambda a, b: simd.larger_bits(a, b), _larger_bits),
 }
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", CHOICES)
-def test_choices_between_lanes(name, dtype):
+def test_choices_between_lanes(name, size, dtype):
     ours, theirs = CHOICES[name]
     a, b = pairs(dtype)
     out = np.empty_like(a)
-    mapped(ours)(a, b, out)
+    mapped(ours, size)(a, b, out)
     same_bits(out, theirs(a, b))
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_larger_bits_orders_positive_numbers_and_lets_any_nan_win(dtype):
-    a = np.array([1, 2, 0, np.inf, np.nan, -np.nan, 1, -np.nan] * 2, dtype)
-    b = np.array([2, 1, 5, 3, 7, np.inf, np.nan, np.nan] * 2, dtype)
-    out = np.empty_like(a)
-    mapped(lambda a, b: simd.larger_bits(a, b))(a, b, out)
-    np.testing.assert_array_equal(out, [2, 2, 5, np.inf, *[np.nan] * 4] * 2)
 
 
 def fraction(v):
@@ -169,11 +178,14 @@ def is_nearest(got, exact):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_fma_rounds_once(dtype):
+@pytest.mark.parametrize("size", SIZES)
+def test_fma_rounds_once(size, dtype):
+    load, width = LOADS[size], lanes_of(size, np.dtype(dtype).name)
+
     @compiled
     def run(a, b, c, out):
-        for i in range(0, out.size, simd.lanes(out)):
-            simd.store(out, i, simd.fma(simd.load(a, i), simd.load(b, i), simd.load(c, i)))
+        for i in range(0, out.size, width):
+            simd.store(out, i, simd.fma(load(a, i), load(b, i), load(c, i)))
 
     rng = np.random.default_rng(0)
     a, b = rng.normal(0, 1, (2, 320)).astype(dtype)
@@ -208,31 +220,78 @@ def test_fma_of_scalars_and_of_mixtures(dtype):
     np.testing.assert_allclose(out[32 : 32 + width], 3 * a[:width] + b[:width], rtol=1e-6, atol=1e-6)
 
 
-# -- constants ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", STORED)
+def test_widened(name):
+    @compiled
+    def run(x, out):
+        simd.store(out, 0, simd.widened(simd.load(x, 0)))
+
+    x = bits_of(np.resize(specials(computed(name)), 2 * LANES[name]), name)
+    for i in (0, LANES[name]):
+        out = np.zeros(LANES[name])
+        run(x[i:], out)
+        same_bits(out, read(x, name)[i : i + LANES[name]])
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_what_depends_on_the_type(name):
-    @compiled
-    def run(x, out):
-        out[0] = simd.lanes(x)
-        out[1] = simd.choose(x, 1, 2.5)
-        out[2] = simd.rounded(x, 0.1)
-        simd.store(out, 8, simd.splat_wide(0.1))
+def test_narrowed_rounds_to_the_type_of_the_array(name):
+    load = simd.load if name == "float64" else simd.load_two  # as many lanes as a vector of the array
 
     @compiled
-    def splat(x, out):
+    def run(x, wide, out):
+        for i in range(0, wide.size, simd.lanes(x)):
+            simd.store(out, i, simd.narrowed(x, load(wide, i)))
+
+    single = np.float64(np.float32(0.1))
+    ties = (single + np.nextafter(np.float32(0.1), np.float32(1))) / 2 + 2.0**-40 * np.arange(-1, 2)
+    rng = np.random.default_rng(5)
+    wide = np.concatenate([ties, specials(np.float32), specials(np.float64), rng.normal(0, 1, 200)])
+    wide = wide[: wide.size // 16 * 16]
+    out = np.empty(wide.size, computed(name))
+    run(bits_of(np.zeros(16), name), wide, out)
+    with np.errstate(all="ignore"):
+        same_bits(out, wide.astype(out.dtype))
+
+
+# -- constants ----------------------------------------------------------------------------------------------
+
+
+FORMS = {"array": part(lambda x: x), "pointer": simd.pointer_to}
+
+
+@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("kind", FORMS)
+def test_what_depends_on_the_type(kind, name):
+    form = FORMS[kind]
+
+    @compiled
+    def run(x, out, wide):
+        x = form(x)
+        wide[0] = simd.lanes(x)
+        wide[1] = simd.choose(x, 1, 2.5)
+        wide[2] = simd.rounded(x, 0.1)
+        wide[3] = simd.rounded(x, 1e300)
+        simd.store(wide, 8, simd.splat_wide(0.1))
         simd.store(out, 0, simd.splat(x, 0.1))
+        simd.store(out, simd.lanes(x), simd.splat_group(x, -3))
 
-    x, out = bits_of(np.zeros(16), name), np.zeros(16)
-    run(x, out)
-    double = name == "float64"
-    number = np.float64(0.1) if double else np.float64(np.float32(0.1))
-    np.testing.assert_array_equal(out[:3], [LANES[name], 2.5 if double else 1, number])
-    np.testing.assert_array_equal(out[8:], 0.1)
-    wide = np.zeros(16, np.float64 if double else np.float32)
-    splat(x, wide)
-    np.testing.assert_array_equal(wide[: LANES[name]], wide.dtype.type(0.1))
+    wide, out = np.zeros(16), np.zeros(6 * LANES[name], computed(name))
+    run(bits_of(np.zeros(16), name), out, wide)
+    tenth = np.float64(computed(name).type(0.1))
+    expected = [8, 2.5, tenth, 1e300] if name == "float64" else [16, 1, tenth, np.inf]
+    np.testing.assert_array_equal(wide, [*expected, 0, 0, 0, 0, *[0.1] * 8])
+    np.testing.assert_array_equal(out, np.repeat([tenth, -3, 0], np.multiply(LANES[name], [1, 4, 1])))
+
+
+def test_the_type_of_vectors():
+    for stored, compute, lanes in (
+        (types.float32, types.float32, 16),
+        (types.float64, types.float64, 8),
+        (types.uint16, types.float32, 16),
+        (types.int16, types.float32, 16),
+    ):
+        for array in (types.Array(stored, 1, "C"), types.CPointer(stored)):
+            assert simd.vector_of(array) == simd.Vector(compute, lanes)
 
 
 # -- bits of a float ----------------------------------------------------------------------------------------
@@ -288,32 +347,197 @@ def test_split_exponent(vector):
     assert (m < np.sqrt(2)).all()
 
 
+NODE_BITS = {np.float32: 4, np.float64: 3}  # 16 and 8 nodes an octave
+EXPONENT_BITS = {np.float32: 8, np.float64: 11}
+UNSIGNED = {np.float32: np.uint32, np.float64: np.uint64}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", SIZES)
+def test_add_node_adds_to_the_bits_where_nodes_are_counted(size, dtype):
+    rng = np.random.default_rng(0)
+    node, steps, out = any_bits(rng, 320, dtype), any_bits(rng, 320, dtype), np.empty(320, dtype)
+    mapped(lambda a, b: simd.add_node(a, b), size)(node, steps, out)
+    unsigned, shift = UNSIGNED[dtype], np.finfo(dtype).nmant - NODE_BITS[dtype]
+    np.testing.assert_array_equal(out.view(unsigned), node.view(unsigned) + (steps.view(unsigned) << unsigned(shift)))
+    assert simd.NODE_SHIFT[8 * node.itemsize] == shift
+
+
+def magic(dtype):
+    """The number in whose last bits steps are counted."""
+    return dtype(1.5 * 2 ** np.finfo(dtype).nmant)
+
+
+@compiled
+def note(seen, steps, noted):
+    simd.store(noted, 0, simd.note_steps(simd.load(seen, 0), simd.load_group(steps, 0)))
+    return simd.all_in_range(simd.load(noted, 0))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_note_steps_sets_the_bits_that_differ_from_the_magic_number(dtype):
+    width, unsigned = LANES[np.dtype(dtype).name], UNSIGNED[dtype]
+    rng = np.random.default_rng(0)
+    noted = np.empty(width, dtype)
+    for _ in range(20):
+        seen, steps = any_bits(rng, width, dtype), any_bits(rng, 4 * width, dtype)
+        steps.view(unsigned)[::3] &= unsigned(0xFF)
+        steps.view(unsigned)[::3] ^= magic(dtype).view(unsigned)
+        note(seen, steps, noted)
+        differing = (steps.view(unsigned) ^ magic(dtype).view(unsigned)).reshape(4, width)
+        expected = np.bitwise_or.reduce(differing) | seen.view(unsigned)
+        np.testing.assert_array_equal(noted.view(unsigned), expected)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_all_in_range_finds_steps_outside_in_every_lane(dtype):
+    width = LANES[np.dtype(dtype).name]
+    count = 2 ** (EXPONENT_BITS[dtype] + NODE_BITS[dtype])
+    rng = np.random.default_rng(0)
+    good = magic(dtype) + np.append(rng.integers(0, count, 4 * width - 2), [0, count - 1]).astype(dtype)
+    below = magic(dtype) + np.array([-1, -16, -count, -2 * count], dtype)
+    above = magic(dtype) + np.array([count, count + 1, 2 * count], dtype)
+    others = np.array([np.nan, -np.nan, np.inf, -np.inf, 0, 1, -magic(dtype), 1e30, -1e30], dtype)
+    nothing, noted, later = np.zeros((3, width), dtype)
+    assert note(nothing, good, noted)
+    assert note(noted, rng.permutation(good), later)
+    for lane in range(4 * width):
+        for value in (*below, *above, *others):
+            steps = good.copy()
+            steps[lane] = value
+            assert not note(nothing, steps, noted)
+            assert not note(noted, good, later), "what was seen before counts, too"
+
+
+TABLE = """if True:
+    import numpy as np
+    from numba import njit
+    from fastsoftmax import simd
+
+    for dtype, count in ((np.float32, 16), (np.float64, 8)):
+        unsigned = f"u{dtype().itemsize}"
+        rng = np.random.default_rng(0)
+        single, double = rng.normal(0, 1, 16).astype(np.float32), rng.normal(0, 1, 8)
+        bits = [[int(b) for b in entries.view(f"u{entries.itemsize}")] for entries in (single, double)]
+        lookup = simd.lookup_table(*bits)
+
+        @njit
+        def run(numbers, out):
+            for i in range(0, out.size, simd.lanes(out)):
+                simd.store(out, i, lookup(simd.load(numbers, i)))
+
+        @njit
+        def run_group(numbers, out):
+            for i in range(0, out.size, 4 * simd.lanes(out)):
+                simd.store(out, i, lookup(simd.load_group(numbers, i)))
+
+        entries = single if dtype == np.float32 else double
+        index = np.concatenate([np.arange(count), np.arange(count)[::-1], rng.integers(0, count, 64 * 15 - 2 * count)])
+        for high in (np.zeros(index.size, unsigned), rng.integers(0, 2**32, index.size).astype(unsigned) * count,
+                     np.full(index.size, -count).astype(unsigned)):
+            numbers = (index.astype(unsigned) | high).view(dtype)
+            for kernel in (run, run_group):
+                out = np.empty(index.size, dtype)
+                kernel(numbers, out)
+                np.testing.assert_array_equal(out, entries[index])
+"""
+PROCESSORS = {  # the three ways to look up
+    "this one": {},
+    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"},
+    "any": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
+}
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_tables_are_looked_up_by_the_low_bits(processor):
+    if processor == "AVX2" and not llvmlite.binding.get_host_cpu_features().get("avx2"):
+        pytest.skip("needs AVX2")
+    run_python(TABLE, env=PROCESSORS[processor])
+
+
 # -- across the lanes ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_the_largest_lane(dtype):
+@pytest.mark.parametrize("size", SIZES)
+def test_the_largest_lane(size, dtype):
+    load, width = LOADS[size], lanes_of(size, np.dtype(dtype).name)
+
     @compiled
     def run(x, out):
-        for i in range(out.shape[0]):
-            v = simd.load(x, i * simd.lanes(x))
-            out[i, 0] = simd.largest(v)
-            out[i, 1] = simd.largest_bits(v)
+        for i in range(out.size):
+            out[i] = simd.largest(load(x, i * width))
+
+    rows = np.random.default_rng(0).normal(0, 9, (width + 3, width)).astype(dtype)
+    rows[range(width), range(width)] = 100
+    rows[-3] = -np.inf
+    rows[-2] = -np.abs(rows[-2])
+    rows[-1, 1:] = -np.inf
+    out = np.empty(len(rows), dtype)
+    run(rows.ravel(), out)
+    np.testing.assert_array_equal(out, rows.max(axis=1))
+    rows[range(width), range(width)] = np.nan
+    run(rows[:width].ravel(), out[:width])
+    assert all(np.isnan(got) or got in row for got, row in zip(out[:width], rows, strict=False))
+    run(np.full(width, np.nan, dtype), out[:1])
+    assert np.isnan(out[0])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_largest_of_four_vectors_lane_by_lane(dtype):
+    @compiled
+    def run(x, out):
+        simd.store(out, 0, simd.largest_of_four(simd.load_group(x, 0)))
 
     width = LANES[np.dtype(dtype).name]
-    rows = np.random.default_rng(0).normal(0, 9, (width + 4, width)).astype(dtype)
-    for r in range(width):
-        rows[r, r] = 100
-    rows[-4] = -np.inf
-    rows[-3] = -np.abs(rows[-3])
-    rows[-2, 3] = np.nan
-    rows[-1] = np.nan
-    out = np.empty((len(rows), 2), dtype)
-    run(rows.ravel(), out)
-    with np.errstate(invalid="ignore"):
-        np.testing.assert_array_equal(out[:, 0], [*np.nanmax(rows[:-1], axis=1), np.nan])
-    unsigned = f"u{rows.itemsize}"
-    same_bits(out[:, 1], rows.view(unsigned).max(axis=1).view(dtype))
+    rng = np.random.default_rng(0)
+    x, out = rng.normal(0, 9, (4, width)).astype(dtype), np.empty(width, dtype)
+    x[:, 0], x[:3, 1], x[0, 2], x[1, 3] = -np.inf, -np.inf, np.inf, np.inf
+    for _ in range(10):
+        x = rng.permutation(x)
+        run(x.ravel(), out)
+        np.testing.assert_array_equal(out, x.max(axis=0))
+    x[range(4), range(4)] = np.nan
+    run(x.ravel(), out)
+    assert all(np.isnan(got) or got in lane for got, lane in zip(out[:4], x.T, strict=False))
+    np.testing.assert_array_equal(out[4:], x[:, 4:].max(axis=0))
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_groups_are_taken_apart_and_joined(name):
+    @compiled
+    def run(x, apart, turned, fourfold):
+        group, width = simd.load_group(x, 0), simd.lanes(x)
+        a, b, c, d = simd.quarters(group)
+        for k, vector in enumerate((a, b, c, d)):
+            simd.store(apart, k * (width + 1), vector)
+        simd.store(turned, 0, simd.join(c, a, d, b))
+        simd.store(fourfold, 0, simd.repeated(b))
+
+    width = LANES[name]
+    x = np.arange(1, 4 * width + 1)
+    apart, turned, fourfold = np.zeros((3, 4 * width + 4), computed(name))
+    run(bits_of(x, name), apart, turned, fourfold)
+    rows = x.reshape(4, width)
+    np.testing.assert_array_equal(apart.reshape(4, width + 1), np.pad(rows, [(0, 0), (0, 1)]))
+    np.testing.assert_array_equal(turned, [*rows[[2, 0, 3, 1]].ravel(), 0, 0, 0, 0])
+    np.testing.assert_array_equal(fourfold, [*rows[[1, 1, 1, 1]].ravel(), 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", SIZES)
+def test_masks_as_a_whole(size, dtype):
+    load, width = LOADS[size], lanes_of(size, np.dtype(dtype).name)
+
+    @compiled
+    def run(x):
+        mask = load(x, 0) < 1.0
+        return simd.any_set(mask), simd.count_set(mask)
+
+    rng = np.random.default_rng(0)
+    single, none = np.eye(width, dtype=bool), np.zeros((1, width), bool)
+    for mask in np.concatenate([none, ~none, single, ~single, rng.random((50, width)) < 0.3]):
+        assert run(np.where(mask, dtype(0), dtype(1))) == (mask.any(), mask.sum())
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -343,14 +567,15 @@ def test_sum_lanes_has_two_parts(dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_keep_first_and_keep_last(dtype):
+@pytest.mark.parametrize("size", SIZES)
+def test_keep_first_and_keep_last(size, dtype):
+    load, width = LOADS[size], lanes_of(size, np.dtype(dtype).name)
+
     @compiled
     def run(x, out, count):
-        width = simd.lanes(x)
-        simd.store(out, 0, simd.keep_first(simd.load(x, 0), count))
-        simd.store(out, width, simd.keep_last(simd.load(x, 0), count))
+        simd.store(out, 0, simd.keep_first(load(x, 0), count))
+        simd.store(out, width, simd.keep_last(load(x, 0), count))
 
-    width = LANES[np.dtype(dtype).name]
     x = np.arange(1, width + 1).astype(dtype)
     x[2], x[5] = np.nan, np.inf
     for count in range(width + 1):
@@ -361,16 +586,6 @@ def test_keep_first_and_keep_last(dtype):
 
 
 # -- memory -------------------------------------------------------------------------------------------------
-
-
-@compiled
-def copy_vector(x, i, out, j):
-    simd.store(out, j, simd.load(x, i))
-
-
-@compiled
-def copy_wide(x, i, out, j):
-    simd.store(out, j, simd.load_wide(x, i))
 
 
 @compiled
@@ -394,16 +609,130 @@ def store_some_wide(x, out, j, count):
 
 
 @pytest.mark.parametrize("name", STORED)
-@pytest.mark.parametrize("wide", [False, True])
-def test_load_and_store_at_any_offset_touch_their_lanes_only(name, wide):
-    width = 8 if wide else LANES[name]
-    x = bits_of(np.arange(1, 60), name)
-    for i, j in ((0, 0), (1, 5), (7, 13), (20, 40 - width)):
-        out = bits_of(np.full(40, -3), name)
-        (copy_wide if wide else copy_vector)(x, i, out, j)
-        expected = np.full(40, -3.0)
-        expected[j : j + width] = np.arange(1, 60)[i : i + width]
+@pytest.mark.parametrize("size", LOADS)
+def test_load_and_store_at_any_offset_touch_their_lanes_only(name, size):
+    load, width = LOADS[size], lanes_of(size, name)
+
+    @compiled
+    def copy(x, i, out, j):
+        simd.store(out, j, load(x, i))
+
+    x = np.arange(1, 100)
+    for i, j in ((0, 0), (1, 5), (7, 13), (20, 80 - width)):
+        out = bits_of(np.full(80, -3), name)
+        copy(bits_of(x, name), i, out, j)
+        expected = np.full(80, -3.0)
+        expected[j : j + width] = x[i : i + width]
         np.testing.assert_array_equal(read(out, name), expected)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_load_group_wide_gives_four_wide_vectors(name):
+    @compiled
+    def run(x, out):
+        a, b, c, d = simd.quarters(simd.load_group_wide(x, 3))
+        simd.store(out, 0, a)
+        simd.store(out, 8, b)
+        simd.store(out, 16, c)
+        simd.store(out, 24, d)
+
+    x = bits_of(np.linspace(-9, 70, 40), name)
+    out = np.zeros(32)
+    run(x, out)
+    np.testing.assert_array_equal(out, read(x, name)[3:35])
+
+
+THROUGH_POINTERS = {
+    "load": lambda x, out: simd.store(out, 1, simd.load(x, 3)),
+    "load_group": lambda x, out: simd.store(out, 1, simd.load_group(x, 3)),
+    "load_two": lambda x, out: simd.store(out, 1, simd.load_two(x, 3)),
+    "load_wide": lambda x, out: simd.store(out, 1, simd.load_wide(x, 3)),
+    "load_group_wide": lambda x, out: simd.store(out, 1, simd.load_group_wide(x, 3)),
+    "load_first": lambda x, out: simd.store_first(out, 1, simd.load_first(x, 3, 5), 7),
+    "load_first_wide": lambda x, out: simd.store_first(out, 1, simd.load_first_wide(x, 3, 5), 7),
+    "load_columns": lambda x, out: simd.store_columns(out, 1, 6, simd.load_columns(x, 3, 5)),
+    "load_two_columns": lambda x, out: simd.store_columns(out, 1, 6, simd.load_two_columns(x, 3, 5)),
+    "splat": lambda x, out: simd.store(out, 1, simd.splat(x, 5)),
+    "splat_group": lambda x, out: simd.store(out, 1, simd.splat_group(x, 5)),
+    "copy_one": lambda x, out: simd.copy_one(x, 3, out, 1),
+}
+
+
+@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("what", THROUGH_POINTERS)
+def test_a_pointer_serves_as_the_array(what, name):
+    move = part(THROUGH_POINTERS[what])
+
+    @compiled
+    def by_array(x, out):
+        move(x, out)
+
+    @compiled
+    def by_pointer(x, out):
+        move(simd.pointer_to(x), simd.pointer_to(out))
+
+    x = bits_of(np.arange(1, 101), name)
+    x.flags.writeable = False
+    one, other = bits_of(np.full((2, 110), -3), name)
+    by_array(x, one)
+    by_pointer(x, other)
+    np.testing.assert_array_equal(other, one)
+    assert (read(other, name) != -3).any()
+
+
+def test_keep_alive():
+    @compiled
+    def run(out):
+        room = np.empty(out.size)
+        pointer = simd.pointer_to(room)
+        for i in range(0, out.size, 8):
+            simd.store(pointer, i, simd.splat_wide(i))
+        later = np.full(out.size, -1.0)  # would lie in the same place if `room` were gone
+        for i in range(0, out.size, 8):
+            simd.store(out, i, simd.load(pointer, i))
+        simd.keep_alive(room)
+        return later[0]
+
+    out = np.empty(64)
+    for _ in range(100):
+        assert run(out) == -1
+        np.testing.assert_array_equal(out, np.arange(64) // 8 * 8)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_scratch_is_room_of_the_type_that_an_array_is_computed_in(name):
+    @compiled
+    def run(x, out, other):
+        width = 4 * simd.lanes(x)
+        one, two = simd.scratch(x, 64), simd.scratch(x, 64)
+        simd.store(one, 0, simd.load_group(x, 0) / 3)
+        simd.store(two, 0, simd.load_group(x, width))
+        for i in range(width):
+            simd.copy_one(one, i, out, width - 1 - i)
+        simd.store(other, 0, simd.load_group(two, 0))
+
+    width = 4 * LANES[name]
+    x = np.arange(1, 2 * width + 1)
+    out, other = np.empty((2, width), computed(name))
+    run(bits_of(x, name), out, other)
+    np.testing.assert_array_equal(out, (x[:width].astype(out.dtype) / out.dtype.type(3))[::-1])
+    np.testing.assert_array_equal(other, x[width:])
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_prefetch_of_any_index_changes_nothing(name):
+    @compiled
+    def run(x, index):
+        simd.prefetch(x, index)
+        simd.prefetch(simd.pointer_to(x), index)
+
+    x = bits_of(np.arange(64), name)
+    before = x.copy()
+    for index in (0, 5, 64, -1, 4096, *(sign * 2**k for k in range(20, 63) for sign in (1, -1)), -(2**63)):
+        run(x, index)
+        run(x[:0], index)
+    np.testing.assert_array_equal(x, before)
+    assert all("call void @llvm.prefetch" in code for code in run.inspect_llvm().values())
 
 
 @pytest.mark.parametrize("name", STORED)
@@ -438,7 +767,8 @@ def test_nothing_behind_an_array_is_read_or_written():
         import ctypes, mmap
         import numpy as np
         from numba import njit
-        from fastsoftmax.simd import lanes, load_block, load_first, load_first_wide, store, store_block, store_first
+        from fastsoftmax.simd import lanes, load_columns, load_first, load_first_wide, load_two_columns
+        from fastsoftmax.simd import store, store_columns, store_first
 
         page = mmap.PAGESIZE
         memory = mmap.mmap(-1, 2 * page)
@@ -456,9 +786,11 @@ def test_nothing_behind_an_array_is_read_or_written():
             store_first(x, x.size - count, load_first_wide(x, x.size - count, count), count)
 
         @njit
-        def block(x, rows, count, tile):
-            load_block(x, x.size - rows * count, count, rows, count, tile, 0)
-            store_block(tile, 0, x, x.size - rows * count, count, rows, count)
+        def columns(x, width, step):
+            four = x.size - (width - 1) * step - 4
+            store_columns(x, four, step, load_columns(x, four, step))
+            two = x.size - (width - 1) * step - 2
+            store_columns(x, two, step, load_two_columns(x, two, step))
 
         for dtype in (np.float32, np.float64, np.uint16, np.int16):
             x = np.frombuffer(memory, dtype, page // np.dtype(dtype).itemsize)
@@ -468,8 +800,8 @@ def test_nothing_behind_an_array_is_read_or_written():
                 some(x, count, tile)
                 if count <= 8:
                     wide(x, count, tile)
-                for rows in (1, 2, width):
-                    block(x, rows, count, tile)
+            for step in (4, 5, 19):
+                columns(x, width, step)
     """)
 
 
@@ -522,35 +854,49 @@ def test_singles_are_rounded_to_the_nearest_half_ties_to_even(name):
 
 
 @compiled
-def to_columns(x, start, step, rows, count, tile, at):
-    simd.load_block(x, start, step, rows, count, tile, at)
+def four_columns(x, start, step, tile, out):
+    columns = simd.load_columns(x, start, step)
+    simd.store(tile, 5, columns)
+    simd.store_columns(out, start, step, columns)
 
 
 @compiled
-def to_rows(tile, at, out, start, step, rows, count):
-    simd.store_block(tile, at, out, start, step, rows, count)
+def two_columns(x, start, step, tile, out):
+    columns = simd.load_two_columns(x, start, step)
+    simd.store(tile, 5, columns)
+    simd.store_columns(out, start, step, columns)
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_blocks_are_transposed_and_back(name):
-    width, at, start, step = LANES[name], 5, 7, 19
-    values = np.arange(1.0, start + step * width + 9) % 199  # exact in every type
-    x = bits_of(values, name)
-    for rows in range(1, width + 1):
-        for count in range(width + 1):
-            tile = np.full(at + width * width + 6, -3, np.float64 if name == "float64" else np.float32)
-            to_columns(x, start, step, rows, count, tile, at)
-            r = np.minimum(np.arange(width), rows - 1)  # rows missing repeat the last
-            expected = values[start + r * step + np.arange(width)[:, None]]
-            expected[count:] = -np.inf
-            np.testing.assert_array_equal(tile[at : at + width * width], expected.ravel())
-            assert (tile[:at] == -3).all()
-            assert (tile[at + width * width :] == -3).all()
+@pytest.mark.parametrize(("move", "count"), [(four_columns, 4), (two_columns, 2)])
+def test_columns_of_rows_and_back(name, move, count):
+    width, start = LANES[name], 7
+    for step in (count, count + 1, 19):
+        values = np.arange(1.0, start + step * width + 9) % 199  # exact in every type
+        tile = np.full(5 + width * count + 6, -3, np.float64 if name == "float64" else np.float32)
+        out = bits_of(np.full(values.size, -3), name)
+        move(bits_of(values, name), start, step, tile, out)
+        places = start + step * np.arange(width) + np.arange(count)[:, None]
+        np.testing.assert_array_equal(tile[5 : 5 + width * count], values[places].ravel())
+        assert (tile[:5] == -3).all()
+        assert (tile[5 + width * count :] == -3).all()
+        back = np.full(values.size, -3.0)
+        back[places] = values[places]
+        np.testing.assert_array_equal(read(out, name), back)
 
-            out = bits_of(np.full(values.size, -3), name)
-            to_rows(tile, at, out, start, step, rows, count)
-            back = np.full(values.size, -3.0)
-            for row in range(rows):
-                first = start + row * step
-                back[first : first + count] = values[first : first + count]
-            np.testing.assert_array_equal(read(out, name), back)
+
+@compiled
+def copy_some(source, target, count):
+    for i in range(count):
+        simd.copy_one(source, i, target, i + 1)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_single_elements_are_converted(name):
+    values = np.array([1.5, -2.0, np.inf, np.nan, -0.0])
+    wide = np.full(7, -3, np.float64 if name == "float64" else np.float32)
+    copy_some(bits_of(values, name), wide, 5)
+    np.testing.assert_array_equal(wide, [-3, *values, -3])
+    out = bits_of(np.full(8, -3), name)
+    copy_some(wide, out, 7)
+    np.testing.assert_array_equal(read(out, name), [-3, -3, *values, -3])

@@ -1,9 +1,10 @@
 """Print the constants of `fastsoftmax/kernels/exponential.py`.
 
-The polynomials approximate 2^f on [-1/2, 1/2] with the least maximum of the relative error, constant term 1. Lawson's
-algorithm finds that minimax polynomial: a weighted least-squares fit, repeated with each weight multiplied by the error
-at its point, until all errors that remain are alike (C. L. Lawson, Contributions to the Theory of Linear Least Maximum
-Approximation, thesis, UCLA, 1961; J. R. Rice & K. H. Usow, The Lawson algorithm and extensions, Math. Comp. 22, 1968).
+The polynomials approximate 2^(f/N) on [-1/2, 1/2], and a little beyond, with the least maximum of the relative error,
+constant term 1. Lawson's algorithm finds that minimax polynomial: a weighted least-squares fit, repeated with each
+weight multiplied by the error at its point, until all errors that remain are alike (C. L. Lawson, Contributions to the
+Theory of Linear Least Maximum Approximation, thesis, UCLA, 1961; J. R. Rice & K. H. Usow, The Lawson algorithm and
+extensions, Math. Comp. 22, 1968).
 
 Coefficients must be floats, and each one rounded costs accuracy. So they are rounded one after the other from the
 lowest, which matters most, and the others are fitted again to what is left: they make up for it.
@@ -17,10 +18,10 @@ import numpy as np
 
 mpmath.mp.dps = 60
 
-BOUND = mpmath.mpf("0.5000002")  # rounding x·log2(e) to an integer may leave a little more than a half
 POINTS = 400
 ROUNDS = 25
-POLYNOMIALS = {"SINGLE": (6, np.float32), "DOUBLE": (11, np.float64), "SHORT": (7, np.float64)}
+POLYNOMIALS = {"SINGLE": (3, 16, np.float32), "DOUBLE": (7, 8, np.float64)}  # degree, N
+NODES = {"SINGLE_NODES": (16, 8, np.float32), "DOUBLE_NODES": (8, 24, np.float64)}  # N, bits, type of the deviations
 TERMS = 15  # of Taylor's series
 
 
@@ -30,17 +31,32 @@ def exact_array(numbers):
 
 
 def relative_errors(coefficients, f, power):
-    """Return p(f) / 2^f - 1 of the polynomial with these coefficients, the constant first, as float64."""
+    """Return p(f) / power - 1 of the polynomial with these coefficients, the constant first, as float64."""
     value = exact_array(np.zeros(len(f)))
     for c in reversed(coefficients):
         value = value * f + c
     return (value / power - 1).astype(np.float64)
 
 
-def minimax(degree, known):
-    """Return all coefficients of the minimax polynomial whose lowest ones are `known`."""
-    f = exact_array([BOUND * mpmath.cos(mpmath.pi * (i + mpmath.mpf(0.5)) / POINTS) for i in range(POINTS)])
-    power = exact_array([mpmath.mpf(2) ** v for v in f])
+def nodes(parts, bits, dtype):
+    """Return 2^(j/parts) for j from 0, rounded to so many bits, and what must be added to j to make up for it."""
+    exact = [mpmath.mpf(2) ** (mpmath.mpf(j) / parts) for j in range(parts)]
+    rounded = [float(mpmath.nint(value * 2 ** (bits - 1)) / 2 ** (bits - 1)) for value in exact]
+    deviations = [mpmath.log(e / r, 2) * parts for e, r in zip(exact, rounded, strict=True)]
+    return rounded, [float(dtype(mpmath.nstr(d, 30))) for d in deviations]
+
+
+def bound(parts):
+    """Return the largest f: rounding to an integer leaves a half and a little, a node's deviation comes on top."""
+    deviations = [abs(d) for n, bits, dtype in NODES.values() if n == parts for d in nodes(n, bits, dtype)[1]]
+    return mpmath.mpf("0.500002") + max(deviations, default=0)
+
+
+def minimax(degree, parts, known):
+    """Return all coefficients of the minimax polynomial of 2^(f/parts) whose lowest ones are `known`."""
+    limit = bound(parts)
+    f = exact_array([limit * mpmath.cos(mpmath.pi * (i + mpmath.mpf(0.5)) / POINTS) for i in range(POINTS)])
+    power = exact_array([mpmath.mpf(2) ** (v / parts) for v in f])
     exponents = np.arange(len(known), degree + 1)
     scale = 0.5**exponents  # columns of like size
     columns = (f[:, None] ** exponents / power[:, None]).astype(np.float64) / scale
@@ -59,18 +75,19 @@ def minimax(degree, known):
     return coefficients
 
 
-def rounded_minimax(degree, dtype):
+def rounded_minimax(degree, parts, dtype):
     """Return the coefficients of f, f^2, ... as numbers of a type, each the best one given those before it."""
     coefficients = [mpmath.mpf(1)]
     for k in range(1, degree + 1):
-        coefficients.append(mpmath.mpf(float(dtype(minimax(degree, coefficients)[k]))))
+        coefficients.append(mpmath.mpf(float(dtype(minimax(degree, parts, coefficients)[k]))))
     return [float(c) for c in coefficients[1:]]
 
 
-def largest_error(coefficients, count=4001):
+def largest_error(coefficients, parts, count=4001):
     """Return the largest relative error of 1 + c1·f + c2·f^2 + ... on a dense grid."""
-    f = exact_array([BOUND * (2 * mpmath.mpf(i) / (count - 1) - 1) for i in range(count)])
-    power = exact_array([mpmath.mpf(2) ** v for v in f])
+    limit = bound(parts)
+    f = exact_array([limit * (2 * mpmath.mpf(i) / (count - 1) - 1) for i in range(count)])
+    power = exact_array([mpmath.mpf(2) ** (v / parts) for v in f])
     return float(np.abs(relative_errors(exact_array([1, *coefficients]), f, power)).max())
 
 
@@ -104,10 +121,14 @@ def main():
     """Print all constants."""
     for name, value in constants().items():
         show(name, value)
-    for name, (degree, dtype) in POLYNOMIALS.items():
-        coefficients = rounded_minimax(degree, dtype)
-        unrounded = largest_error(minimax(degree, [mpmath.mpf(1)])[1:])
-        errors = f"largest relative error {largest_error(coefficients):.3g}, unrounded {unrounded:.3g}"
+    for name, (parts, bits, dtype) in NODES.items():
+        rounded, deviations = nodes(parts, bits, dtype)
+        show(name, rounded)
+        show(name.replace("NODES", "DEVIATIONS"), deviations)
+    for name, (degree, parts, dtype) in POLYNOMIALS.items():
+        coefficients = rounded_minimax(degree, parts, dtype)
+        unrounded = largest_error(minimax(degree, parts, [mpmath.mpf(1)])[1:], parts)
+        errors = f"largest error {largest_error(coefficients, parts):.3g}, unrounded {unrounded:.3g}"
         show(name, coefficients, f"  degree {degree}, {errors}")
 
 

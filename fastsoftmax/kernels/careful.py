@@ -12,16 +12,21 @@ import math
 import numpy as np
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, exp2_fraction, exp2_in_parts, log2e_wide
+from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, exponential, log2e_wide
+from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.kernels.logarithm import log1p_in_parts
 from fastsoftmax.simd import (
     choose,
     count_set,
     fma,
+    join,
     larger,
     largest,
+    largest_of_four,
     load_first_wide,
+    load_group_wide,
     load_wide,
+    quarters,
     select,
     shift_exponent,
     splat_wide,
@@ -68,10 +73,9 @@ def lifted_exponential(v, maximum, high, low):
 @inline
 def lifted_exponential_of_narrower(v, maximum, high, low):
     """Return what `lifted_exponential` does in one part: enough where v has been a float32."""
-    d = larger(splat_wide(LOWEST / high), v - maximum)
-    steps = fma(d, high, splat_wide(MAGIC_DOUBLE + LIFT))
-    f = fma(d, low, fma(d, high, MAGIC_DOUBLE + LIFT - steps))
-    return shift_exponent(exp2_fraction(f), steps)
+    d = larger(LOWEST / high, v - maximum)
+    e, _, _, _ = exponential(d, 8.0 * high, 8.0 * low, MAGIC_DOUBLE + 8.0 * (1023.0 + LIFT))
+    return e
 
 
 @inline
@@ -80,7 +84,14 @@ def sum_without_top(x, start, n, maximum, temperature):
     high, low = log2e_wide(temperature)
     zero = splat_wide(0.0)
     total, lost, ties = zero, zero, 0
-    for i in range(0, n, WIDE):
+    groups = n - n % (4 * WIDE) if choose(x, 1, 0) else 0
+    for i in range(0, groups, 4 * WIDE):
+        v = load_group_wide(x, start + i)
+        is_top = v == maximum
+        ties += count_set(is_top)
+        a, b, c, d = quarters(select(is_top, 0.0, lifted_exponential_of_narrower(v, maximum, high, low)))
+        total = total + ((a + b) + (c + d))
+    for i in range(groups, n, WIDE):
         v = wide(x, start + i, n - i)
         is_top = v == maximum
         ties += count_set(is_top)
@@ -98,13 +109,19 @@ def sum_without_top(x, start, n, maximum, temperature):
 @inline
 def maximum_or_nan(x, start, n):
     """Return the largest element, NaN if there is a NaN."""
-    best = splat_wide(-math.inf)
-    nans = 0
-    for i in range(0, n, WIDE):
+    best, sound = splat_wide(-math.inf), 0
+    bests = join(best, best, best, best)
+    groups = n - n % (4 * WIDE)
+    for i in range(0, groups, 4 * WIDE):
+        v = load_group_wide(x, start + i)
+        sound += count_set(v == v)
+        bests = larger(v, bests)
+    best = largest_of_four(bests)
+    for i in range(groups, n, WIDE):
         v = wide(x, start + i, n - i)
-        nans += WIDE - count_set(v == v)
+        sound += count_set(v == v)
         best = larger(v, best)
-    return math.nan if nans > 0 else largest(best)
+    return largest(best) if sound == groups + (n - groups + WIDE - 1) // WIDE * WIDE else math.nan
 
 
 @inline

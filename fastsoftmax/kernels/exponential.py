@@ -1,39 +1,82 @@
 """e^x for vectors: the arithmetic that every kernel is made of.
 
-With x·log2(e) = n + f, n an integer and -1/2 <= f <= 1/2, e^x = 2^f · 2^n. Three ideas make it fast and exact:
+With x·log2(e) = n + j/N + f/N, n and j integers, 0 <= j < N and -1/2 <= f <= 1/2, e^x = 2^n · 2^(j/N) · 2^(f/N). N, the
+number of *nodes* 2^(j/N), is 16 for float32 and 8 for float64: as many as a vector has lanes, so that a table of them
+is one register. Four ideas make it fast and exact:
 
-- Adding the *magic number* 1.5·2^(p-1) (p the bits of a significand) rounds x·log2(e) to an integer and leaves it in
-  the low bits of the sum, from where one shift brings it into an exponent field.
+- Adding the *magic number* 1.5·2^(p-1) (p the bits of a significand) rounds N·x·log2(e) to an integer and leaves it in
+  the low bits of the sum. Its lowest bits are j, and one shift brings n into an exponent field.
 - A *pivot* k folded into the magic number gives e^x · 2^-k for the price of e^x. Scaling by a power of two is exact, so
   sums of such values neither overflow nor lose anything, though no maximum was subtracted: x - max would be rounded.
-- log2(e) (divided by the temperature) is used in two parts, so that f is as good as its last bit.
+- log2(e) (divided by the temperature) is used in two parts, and what a node lacks of 2^(j/N) is added to f. So f is as
+  good as its last bit.
+- The result comes as 2^n · node plus a part 46 (23) times smaller, in which nothing has been rounded that matters. Sums
+  of such pairs know e^x far better than its rounded value.
 
-2^f is a minimax polynomial with constant term 1; `tools/minimax.py` computes it. The error of e^x is under 1 ULP.
+2^(f/N) - 1 is f times a minimax polynomial; `tools/minimax.py` computes it and the nodes.
 """
 
 import numpy as np
 from numba.extending import overload
 
 from fastsoftmax.jit import inline
-from fastsoftmax.simd import choose, fma, larger, ldexp_small, rounded, shift_exponent
+from fastsoftmax.simd import NODE_SHIFT, add_node, choose, fma, lookup_table, rounded
 
 LOG2E = float.fromhex("0x1.71547652b82fep+0")
 LOG2E_LOW = float.fromhex("0x1.777d0ffda0d24p-56")  # log2(e) - LOG2E
-LN2 = float.fromhex("0x1.62e42fefa39efp-1")
-LN2_REST = float.fromhex("0x1.abc9e3b39803fp-56")  # ln 2 - LN2
 LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")  # ln 2 to 33 bits: times an integer under 2^20 it is exact
 LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 
 MAGIC_SINGLE = 1.5 * 2**23
 MAGIC_DOUBLE = 1.5 * 2**52
 
-# Coefficients of f, f^2, ... in 2^f on [-1/2, 1/2]; relative errors 3.0e-9 and 4e-18;
-# SHORT is for float32 results computed in float64, relative error 4e-11.
+# The nodes 2^(j/N), rounded to 8 and 24 bits so that sums of them are mostly exact, and by how much j falls short of
+# the rounded number's exponent times N, negated.
+SINGLE_NODES = tuple(
+    map(
+        float.fromhex,
+        (
+            "0x1.0p+0", "0x1.0cp+0", "0x1.18p+0", "0x1.24p+0", "0x1.3p+0", "0x1.3ep+0", "0x1.4cp+0", "0x1.5ap+0",
+            "0x1.6ap+0", "0x1.7ap+0", "0x1.8ap+0", "0x1.9cp+0", "0x1.aep+0", "0x1.c2p+0", "0x1.d6p+0", "0x1.eap+0",
+        ),
+    )
+)  # fmt: skip
+SINGLE_DEVIATIONS = tuple(
+    map(
+        float.fromhex,
+        (
+            "0x0.0p+0", "-0x1.d6714p-5", "-0x1.18b11ap-4", "-0x1.30af4p-5",
+            "0x1.0fa51cp-5", "-0x1.918ec6p-8", "-0x1.4ac62cp-11", "0x1.7868bp-5",
+            "0x1.4332bep-9", "0x1.0e1678p-8", "0x1.826c86p-5", "0x1.06017cp-6",
+            "0x1.d9bbdp-6", "-0x1.4fdb4ap-6", "-0x1.8da89p-6", "0x1.c3f7dep-7",
+        ),
+    )
+)  # fmt: skip
+DOUBLE_NODES = tuple(
+    map(
+        float.fromhex,
+        (
+            "0x1.0p+0", "0x1.172b84p+0", "0x1.306fep+0", "0x1.4bfdaep+0",
+            "0x1.6a09e6p+0", "0x1.8ace54p+0", "0x1.ae89fap+0", "0x1.d5818ep+0",
+        ),
+    )
+)  # fmt: skip
+DOUBLE_DEVIATIONS = tuple(
+    map(
+        float.fromhex,
+        (
+            "0x0.0p+0", "-0x1.293ab72ee2ecdp-23", "0x1.8bbfd2f8e7ec8p-22", "-0x1.800eae66e0101p-22",
+            "0x1.a82ebbbd754dap-23", "0x1.036b6dd1e4bfep-24", "-0x1.6cd47c00d3f4p-23", "-0x1.2fc81b38ae1c3p-24",
+        ),
+    )
+)  # fmt: skip
+
+# Coefficients of f, f^2, ... in 2^(f/N) on [-1/2, 1/2]; relative errors 1.6e-9 and 3e-18.
 SINGLE = tuple(
     map(
         float.fromhex,
         (
-            "0x1.62e430p-1", "0x1.ebfbdcp-3", "0x1.c6af7ap-5", "0x1.3b2dd2p-7", "0x1.5f094ap-10", "0x1.417ab8p-13",
+            "0x1.62e43p-5", "0x1.ec0126p-11", "0x1.c6ae62p-17",
         ),
     )
 )  # fmt: skip
@@ -41,89 +84,48 @@ DOUBLE = tuple(
     map(
         float.fromhex,
         (
-            "0x1.62e42fefa39efp-1", "0x1.ebfbdff82c59cp-3", "0x1.c6b08d704a0d3p-5", "0x1.3b2ab6fba11eep-7",
-            "0x1.5d87fe78b408cp-10", "0x1.4309130c03431p-13", "0x1.ffcbfbf6e592dp-17", "0x1.62bfcdd85bc9bp-20",
-            "0x1.b526121dad1d0p-24", "0x1.e611ab1cf3027p-28", "0x1.e807876478fabp-32",
+            "0x1.62e42fefa39efp-4", "0x1.ebfbdff82c77ap-9", "0x1.c6b08d704a9a2p-14", "0x1.3b2ab6ef9ef4ap-19",
+            "0x1.5d87fe6c7859ep-25", "0x1.430e585ab38c9p-31", "0x1.ffcfa86cbdaf6p-38",
         ),
     )
 )  # fmt: skip
 
 
-SHORT = tuple(
-    map(
-        float.fromhex,
-        (
-            "0x1.62e42ff0e1a3bp-1", "0x1.ebfbe07789f85p-3", "0x1.c6b08ac04bf40p-5", "0x1.3b29f39b41ca8p-7",
-            "0x1.5d8a861c28b76p-10", "0x1.445c8565a1dd3p-13", "0x1.fde5de59cc8d6p-17",
-        ),
-    )
-)  # fmt: skip
+def _node_bits(nodes, dtype, mantissa):
+    """Return the bits of the mantissas, less what adding j at its place will add to them."""
+    bits = np.array(nodes, dtype).view(f"u{dtype().itemsize}")
+    shift = NODE_SHIFT[8 * dtype().itemsize]
+    return [(int(b) % 2**mantissa - (j << shift)) % 2 ** (8 * dtype().itemsize) for j, b in enumerate(bits)]
 
-# ln(2)^k / k!, the terms of Taylor's series of 2^f: k = 2 and 3 in two parts, then k = 4 to 15.
-QUADRATIC, QUADRATIC_LOW = float.fromhex("0x1.ebfbdff82c58fp-3"), float.fromhex("-0x1.5e43a53e44da3p-57")
-CUBIC, CUBIC_LOW = float.fromhex("0x1.c6b08d704a0c0p-5"), float.fromhex("-0x1.d331627513351p-59")
-TAYLOR = tuple(
-    map(
-        float.fromhex,
-        (
-            "0x1.3b2ab6fba4e77p-7", "0x1.5d87fe78a6731p-10", "0x1.430912f86c787p-13", "0x1.ffcbfc588b0c7p-17",
-            "0x1.62c0223a5c824p-20", "0x1.b5253d395e7c4p-24", "0x1.e4cf5158b8ecap-28", "0x1.e8cac7351bb25p-32",
-            "0x1.c3bd650fc2986p-36", "0x1.816193166d0f9p-40", "0x1.314964d5878a9p-44", "0x1.c36e843b04022p-49",
-        ),
-    )
-)  # fmt: skip
+
+def _bits(numbers, dtype):
+    return [int(b) for b in np.array(numbers, dtype).view(f"u{dtype().itemsize}")]
+
+
+node = lookup_table(_node_bits(SINGLE_NODES, np.float32, 23), _node_bits(DOUBLE_NODES, np.float64, 52))
+deviation = lookup_table(_bits(SINGLE_DEVIATIONS, np.float32), _bits(DOUBLE_DEVIATIONS, np.float64))
 
 
 def slope_of_exp2(f):
-    """Return (2^f - 1) / f for lanes in [-1/2, 1/2] by Horner's rule."""
+    """Return (2^(f/N) - 1) / f for lanes in [-1/2, 1/2] by Horner's rule."""
 
 
 @overload(slope_of_exp2, inline="always")
 def _slope_of_exp2(f):
-    if getattr(f, "dtype", f).bitwidth == 32:
-        c1, c2, c3, c4, c5, c6 = SINGLE
+    if f.dtype.bitwidth == 32:
+        c1, c2, c3 = SINGLE
+        return lambda f: fma(fma(f, c3, c2), f, c1)
+    d1, d2, d3, d4, d5, d6, d7 = DOUBLE
 
-        def horner(f):
-            p = fma(f, c6, c5)
-            p = fma(p, f, c4)
-            p = fma(p, f, c3)
-            p = fma(p, f, c2)
-            return fma(p, f, c1)
-    else:
-        d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11 = DOUBLE
-
-        def horner(f):
-            p = fma(f, d11, d10)
-            p = fma(p, f, d9)
-            p = fma(p, f, d8)
-            p = fma(p, f, d7)
-            p = fma(p, f, d6)
-            p = fma(p, f, d5)
-            p = fma(p, f, d4)
-            p = fma(p, f, d3)
-            p = fma(p, f, d2)
-            return fma(p, f, d1)
+    def horner(f):
+        p = fma(f, d7, d6)
+        p = fma(p, f, d5)
+        p = fma(p, f, d4)
+        p = fma(p, f, d3)
+        p = fma(p, f, d2)
+        return fma(p, f, d1)
 
     return horner
-
-
-@inline
-def exp2_fraction(f):
-    """Return 2^f for lanes in [-1/2, 1/2]."""
-    return fma(slope_of_exp2(f), f, 1.0)
-
-
-@inline
-def exp2_short(f):
-    """Return 2^f, float64 with |f| <= 1/2, to the precision of float32."""
-    c1, c2, c3, c4, c5, c6, c7 = SHORT
-    p = fma(f, c7, c6)
-    p = fma(p, f, c5)
-    p = fma(p, f, c4)
-    p = fma(p, f, c3)
-    p = fma(p, f, c2)
-    p = fma(p, f, c1)
-    return fma(p, f, 1.0)
 
 
 @inline
@@ -135,42 +137,53 @@ def log2e_wide(temperature):
 
 @inline
 def log2e_over(x, temperature):
-    """Return log2(e) / temperature as two numbers of the type that x is computed in."""
+    """Return N·log2(e) / temperature as two numbers of the type that x is computed in."""
     quotient, rest = log2e_wide(temperature)
     high = rounded(x, quotient)
-    return high, rounded(x, (quotient - high) + rest)
+    return high * nodes(x), rounded(x, (quotient - high) + rest) * nodes(x)
 
 
 @inline
-def magic_number(x):
+def nodes(x):
+    """Return N."""
+    return choose(x, 16.0, 8.0)
+
+
+@inline
+def magic_integer(x):
     """Return the number whose addition rounds to an integer."""
     return choose(x, MAGIC_SINGLE, MAGIC_DOUBLE)
 
 
 @inline
-def exponential(v, floor, high, low, magic):
-    """Return (2^(v·log2e) · 2^-pivot, steps), where magic = magic_number - pivot and high + low = log2e.
-
-    Lanes under `floor` count as `floor`; a NaN stays NaN. In `steps` (the magic number + n - pivot) the exponents can
-    be compared, by their bits even where they are NaN.
-    """
-    v = larger(floor, v)
-    steps = fma(v, high, magic)
-    f = fma(v, low, fma(v, high, magic - steps))
-    return shift_exponent(exp2_fraction(f), steps), steps
+def magic_number(x, pivot):
+    """Return the number whose addition rounds N·log2(e^x · 2^-pivot) to an integer and adds the exponent's bias."""
+    return magic_integer(x) + nodes(x) * (choose(x, 127.0, 1023.0) - pivot)
 
 
 @inline
-def exponential_and_rest(v, floor, high, low, magic):
-    """Return what `exponential` does, and what its last rounding, the largest part of its error, lost."""
-    v = larger(floor, v)
+def pivot_in(x, magic):
+    """Return the pivot of a magic number."""
+    return choose(x, 127.0, 1023.0) - (magic - magic_integer(x)) * (1.0 / nodes(x))
+
+
+@inline
+def factored_exponential(v, high, low, magic):
+    """Return (large, a, b, steps): large + a·b is e^v · 2^-pivot, a normal number; high + low = N·log2(e).
+
+    In `steps` (the magic number + N·n + j) the exponents can be compared, by their bits even where they are NaN.
+    """
     steps = fma(v, high, magic)
-    f = fma(v, low, fma(v, high, magic - steps))
-    slope = slope_of_exp2(f)
-    e = fma(slope, f, 1.0)
-    rest = fma(slope, f, 1.0 - e)
-    power = shift_exponent(f * 0.0 + 1.0, steps)
-    return shift_exponent(e, steps), rest * power, steps
+    f = fma(v, low, fma(v, high, magic - steps) + deviation(steps))
+    large = add_node(node(steps), steps)
+    return large, large * f, slope_of_exp2(f), steps
+
+
+@inline
+def exponential(v, high, low, magic):
+    """Return (e^v · 2^-pivot, the same as a large and a small part, steps), as `factored_exponential` does."""
+    large, a, b, steps = factored_exponential(v, high, low, magic)
+    return fma(a, b, large), large, a * b, steps
 
 
 @inline
@@ -179,41 +192,3 @@ def add_exactly(total, lost, g):
     s = total + g
     back = s - total
     return s, lost + ((total - (s - back)) + (g - back))
-
-
-@inline
-def exp2_in_parts(f, f_low):
-    """Return 2^(f + f_low), float64 with |f| <= 1/2, as two numbers whose sum is good to about 2^-63.
-
-    Taylor's series: the terms of f, f^2 and f^3 in two parts, those behind them in one.
-    """
-    curve = f * 0.0 + TAYLOR[-1]
-    for k in range(len(TAYLOR) - 2, -1, -1):
-        curve = fma(curve, f, TAYLOR[k])
-    minus_zero = f * 0.0
-    square = f * f
-    square_low = fma(f, f, minus_zero - square)
-    cube = square * f
-    cube_low = fma(square, f, minus_zero - cube) + square_low * f
-    a, b, c = f * LN2, square * QUADRATIC, cube * CUBIC
-    low = (fma(f, LN2, minus_zero - a) + f * LN2_REST) + (
-        fma(square, QUADRATIC, minus_zero - b) + (square_low * QUADRATIC + square * QUADRATIC_LOW)
-    )
-    low = low + (fma(cube, CUBIC, minus_zero - c) + (cube_low * CUBIC + cube * CUBIC_LOW))
-    total, low = add_exactly(minus_zero + 1.0, low, a)
-    total, low = add_exactly(total, low, b)
-    total, low = add_exactly(total, low, c)
-    low = low + square * square * curve
-    low = low + f_low * LN2 * (total + low)
-    result = total + low
-    return result, low - (result - total)
-
-
-@inline
-def exponential_in_parts(value, pivot, temperature):
-    """Return e^(value / temperature) · 2^-pivot, which must be in the range of normal numbers, as two float64."""
-    high, low = log2e_wide(temperature)
-    scaled = value * high
-    n = np.rint(scaled)
-    total, rest = exp2_in_parts(scaled - n, fma(value, high, -scaled) + value * low)
-    return ldexp_small(total, n - pivot), ldexp_small(rest, n - pivot)

@@ -5,8 +5,9 @@ two parts, as the sum of which it is exact far below the last place of the large
 """
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import LN2_HIGH, LN2_LOW, exponential_in_parts
-from fastsoftmax.simd import fma, rounded, split_exponent
+from fastsoftmax.kernels.exponential import LN2_HIGH, LN2_LOW
+from fastsoftmax.kernels.extended import exponential_in_parts
+from fastsoftmax.simd import fma, rounded, select, split_exponent
 
 _L1, _L2, _L3, _L4, _L5, _L6, _L7 = (
     6.666666666666735130e-01,
@@ -23,8 +24,12 @@ _L1, _L2, _L3, _L4, _L5, _L6, _L7 = (
 def log_in_parts(value, lost, exponent):
     """Return log((value + lost) * 2**exponent) of positive normal float64 as a multiple of ln 2 and the rest."""
     m, n = split_exponent(value)
-    n = n + exponent
-    f = m - 1.0
+    return log_of_mantissa(m - 1.0, lost / value, n + exponent)
+
+
+@inline
+def log_of_mantissa(f, lost, n):
+    """Return log((1 + f) * 2**n) + lost, sqrt(1/2) <= 1 + f < sqrt(2), as a multiple of ln 2 and the rest."""
     s = f / (f + 2.0)
     z = s * s
     r = fma(z, _L7, _L6)
@@ -34,7 +39,7 @@ def log_in_parts(value, lost, exponent):
     r = fma(r, z, _L2)
     r = fma(r, z, _L1)
     half = f * f * 0.5
-    return n * LN2_HIGH, f - (half - (fma(s, fma(r, z, half), n * LN2_LOW) + lost / value))
+    return n * LN2_HIGH, f - (half - (fma(s, fma(r, z, half), n * LN2_LOW) + lost))
 
 
 @inline
@@ -46,11 +51,29 @@ def log_rounded(x, value, lost, exponent):
 
 
 @inline
-def log1p_of(value):
-    """Return log(1 + value) of value >= 0, however small."""
-    u = 1.0 + value
-    a, b = log_in_parts(u, value - (u - 1.0), 0.0)
+def log1p_of_single(value):
+    """Return log(1 + value) of value >= 0, however small, to far more than the precision of float32."""
+    m, n = split_exponent(1.0 + value)
+    a, b = log_of_mantissa(select(n == 0.0, value, m - 1.0), 0.0 * value, n)
     return a + b
+
+
+@inline
+def one_more(value, lost, ties):
+    """Return 1 + value + lost + ties in two parts, of vectors of a value >= 0 and of a whole number."""
+    u = value + ties
+    back = u - value
+    u_low = (value - (u - back)) + (ties - back)
+    s = u + 1.0
+    back = s - u
+    return s, ((u - (s - back)) + (1.0 - back)) + (u_low + lost)
+
+
+@inline
+def log_step(u, u_low, e, e_low):
+    """Return what log(u + u_low) is more than y, where e + e_low is e^-y: a step of Newton's method."""
+    product = u * e
+    return (product - 1.0) + (fma(u, e, 0.0 - product) + (u * e_low + u_low * e))
 
 
 @inline
@@ -70,14 +93,3 @@ def log1p_in_parts(value, lost):
     product = u * e
     rest = fma(u, e, -product) + (u * e_low + u_low * e)
     return y, (product - 1.0) + rest
-
-
-@inline
-def log_of_total(x, maximum, temperature, others):
-    """Return maximum / temperature + log(1 + others) as two numbers of the type that x is computed in."""
-    log = log1p_of(others)
-    quotient = maximum / temperature
-    quotient_low = fma(-quotient, temperature, maximum) / temperature
-    high = rounded(x, quotient + log)
-    rest = (log - high) + quotient if abs(quotient) < log else (quotient - high) + log
-    return high, rounded(x, rest + quotient_low)

@@ -1,9 +1,8 @@
 """One long row, in pieces: what `auto` and `parallel` do with a row that no cache holds.
 
-Each piece gets a pivot of its own and gives (pivot, total); pieces are merged by bringing the totals to the largest
-pivot, which is exact, and adding them in float64. A second pass computes e^x again: reading x twice and writing once
-moves less memory than keeping e^x. Where pieces begin depends on the length alone, so results do not depend on which
-thread does which.
+All pieces have one pivot, guessed from the row, and keep their terms in the result; when the sums of all have been
+added, the terms are scaled. Where the result is the input, or has a narrower type than the terms, e^x is computed
+again instead. Where pieces begin depends on the length alone, so results do not depend on which thread does which.
 """
 
 import math
@@ -14,116 +13,145 @@ import numpy as np
 from fastsoftmax import threads
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
-from fastsoftmax.kernels.exponential import exponential, log2e_over, magic_number
+from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_number
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import (
     floor_of,
-    in_window,
-    is_peaked,
+    guess_pivot,
+    least_sum,
     pivot_for,
     row_maximum,
     sum_exponentials,
 )
-from fastsoftmax.kernels.rows import NEAR_ZERO, guess_pivot, inverse_of, share, subtract_log_sum
+from fastsoftmax.kernels.rows import LARGE_SHARE, TINY, inverse_of, share, subtract_log_sum
 from fastsoftmax.kernels.storage import write
-from fastsoftmax.simd import lanes, ldexp_small, load, splat, store
+from fastsoftmax.simd import (
+    lanes,
+    larger,
+    largest,
+    load_group,
+    pointer_to,
+    splat_group,
+    store,
+)
 
-PIECE = 2**16  # elements: at least a vector is left for the last piece, which may be up to twice as long
+PIECE = 2**16  # elements; the last piece may be up to twice as long
+SUMS = 3  # numbers that are kept of a piece: its sum in two parts, and its largest term or a little more
 
 
 @inline
-def sum_of_piece(x, start, n, high, low):
-    """Return (total, lost, pivot, top): the sum is (total + lost) · 2^pivot, its largest term about 2^(top + pivot).
-
-    The pivot is NaN where none will do.
-    """
-    pivot = guess_pivot(x, start, n, high)
-    total, lost, top, _, _ = sum_exponentials(x, start, n, None, 0, pivot, high, low, None)
-    if not in_window(x, top):
-        pivot = pivot_for(x, row_maximum(x, start, n), high)
-        if math.isnan(pivot) or math.isnan(top):
-            return 0.0, 0.0, math.nan, 0.0
-        total, lost, top, _, _ = sum_exponentials(x, start, n, None, 0, pivot, high, low, None)
-    return total, lost, pivot, top
-
-
-@kernel("in", "int", "int", "int", "real", "reals")
-def sum_pieces(x, start, n, piece, temperature, sums):
-    """Write (total, lost, pivot, top) of a piece into sums[4 * piece:]."""
-    high, low = log2e_over(x, temperature)
+def ends_of(piece, n):
+    """Return where a piece begins and ends."""
     first = piece * PIECE
-    last = n if first + 2 * PIECE > n else first + PIECE
-    total, lost, pivot, top = sum_of_piece(x, start + first, last - first, high, low)
-    sums[4 * piece] = total
-    sums[4 * piece + 1] = lost
-    sums[4 * piece + 2] = pivot
-    sums[4 * piece + 3] = top
+    return first, n if first + 2 * PIECE > n else first + PIECE
+
+
+@kernel("in", "int", "int", "real", "reals")
+def guess(x, start, n, temperature, pivot):
+    """Write a guessed pivot into pivot[0]."""
+    high, _ = log2e_over(x, temperature)
+    pivot[0] = guess_pivot(x, start, n, high)
+
+
+@kernel("in", "int", "int", "int", "reals")
+def find_maximum(x, start, n, piece, maxima):
+    """Write the maximum of a piece into maxima[piece]; NaN is passed over."""
+    first, last = ends_of(piece, n)
+    maxima[piece] = row_maximum(x, start + first, last - first)
+
+
+@kernel("in", "int", "real", "reals", "reals")
+def choose_pivot(x, pieces, temperature, maxima, pivot):
+    """Write the pivot for the largest of the maxima into pivot[0], NaN if none will do."""
+    high, _ = log2e_over(x, temperature)
+    maximum = -math.inf
+    for k in range(pieces):
+        maximum = max(maximum, maxima[k])
+    pivot[0] = pivot_for(x, maximum, high)
 
 
 @inline
-def scaled_terms(v, floor, high, low, magic, inverse, inverse_low):
+def keep_sum(x, total, lost, peak, suits, piece, sums):
+    """Keep what is known of a piece; its sum is NaN where the pivot does not suit."""
+    sums[SUMS * piece] = total if suits else math.nan
+    sums[SUMS * piece + 1] = lost
+    sums[SUMS * piece + 2] = float(largest(peak))
+
+
+@kernel("in", "int", "int", "int", "real", "real", "reals")
+def sum_piece(x, start, n, piece, pivot, temperature, sums):
+    """Keep the sum of e^x · 2^-pivot over a piece."""
+    high, low = log2e_over(x, temperature)
+    first, last = ends_of(piece, n)
+    total, lost, peak, suits, _ = sum_exponentials(
+        x, start + first, last - first, None, 0, pivot, high, low, True, None
+    )
+    keep_sum(x, total, lost, peak, suits, piece, sums)
+
+
+@kernel("in", "int", "out", "int", "int", "int", "real", "real", "reals")
+def sum_and_keep_piece(x, start, out, to, n, piece, pivot, temperature, sums):
+    """Keep the sum, and in `out` the terms but for those of the last group."""
+    x, out = pointer_to(x), pointer_to(out)
+    high, low = log2e_over(x, temperature)
+    first, last = ends_of(piece, n)
+    total, lost, peak, suits, _ = sum_exponentials(
+        x, start + first, last - first, out, to + first, pivot, high, low, True, None
+    )
+    keep_sum(x, total, lost, peak, suits, piece, sums)
+
+
+@kernel("in", "reals", "int", "real", "reals")
+def merge(x, sums, pieces, pivot, merged):
+    """Merge the pieces' sums into merged: (total, lost, the largest piece's share, the logarithm)."""
+    total, lost, peak = 0.0, 0.0, 0.0
+    for k in range(pieces):
+        total, lost = add_exactly(total, lost + sums[SUMS * k + 1], sums[SUMS * k])
+        peak = max(peak, sums[SUMS * k + 2])
+    if not total >= least_sum(x):
+        total = math.nan
+    a, b = log_in_parts(total, lost, pivot)
+    merged[0], merged[1] = total, lost
+    merged[2] = peak / total
+    merged[3] = a + b
+
+
+@inline
+def scaled_term(v, floor, high, low, magic, inverse, inverse_low):
     """Return e^x / sum."""
-    e, _ = exponential(v, floor, high, low, magic)
+    e, _, _, _ = exponential(larger(floor, v), high, low, magic)
     return share(e, inverse, inverse_low)
 
 
-@kernel("in", "int", "out", "int", "int", "int", "real", "real", "real", "real")
-def write_softmax(x, start, out, to, n, piece, pivot, total, lost, temperature):
-    """Write e^x · 2^-pivot / (total + lost) for a piece."""
+@kernel("in", "int", "out", "int", "int", "int", "int", "real", "real", "real", "real")
+def write_softmax(x, start, out, to, n, piece, has_terms, pivot, total, lost, temperature):
+    """Write e^x · 2^-pivot / (total + lost) for a piece, from the terms in `out` if it has them."""
     high, low = log2e_over(x, temperature)
-    first = piece * PIECE
-    last = n if first + 2 * PIECE > n else first + PIECE
-    width = lanes(x)
-    magic = splat(x, magic_number(x) - pivot)
-    floor = splat(x, floor_of(x, pivot, high))
-    high, low = splat(x, high), splat(x, low)
+    first, last = ends_of(piece, n)
+    width = 4 * lanes(x)
+    magic = splat_group(x, magic_number(x, pivot))
+    floor = splat_group(x, floor_of(x, pivot, high))
+    high, low = splat_group(x, high), splat_group(x, low)
     inverse, inverse_low = inverse_of(out, total, lost)
-    inverse, inverse_low = splat(out, inverse), splat(out, inverse_low)
-    tail = load(x, start + last - width)
-    i = first
-    while i < last - (width - 1):
-        v = load(x, start + i)
-        store(out, to + i, scaled_terms(v, floor, high, low, magic, inverse, inverse_low))
-        i += width
-    if i < last:
-        store(out, to + last - width, scaled_terms(tail, floor, high, low, magic, inverse, inverse_low))
+    inverse, inverse_low = splat_group(out, inverse), splat_group(out, inverse_low)
+    end = load_group(x, start + last - width)  # before `out`, which may be x, is written to
+    whole = last - (last - first) % width
+    if has_terms:
+        for i in range(first, whole, width):
+            store(out, to + i, share(load_group(out, to + i), inverse, inverse_low))
+    else:
+        for i in range(first, whole, width):
+            store(out, to + i, scaled_term(load_group(x, start + i), floor, high, low, magic, inverse, inverse_low))
+    if whole < last:
+        store(out, to + last - width, scaled_term(end, floor, high, low, magic, inverse, inverse_low))
 
 
 @kernel("in", "int", "out", "int", "int", "int", "real", "real", "real", "real")
 def write_log_softmax(x, start, out, to, n, piece, pivot, total, lost, temperature):
     """Write x - log((total + lost) · 2^pivot) for a piece."""
-    first = piece * PIECE
-    last = n if first + 2 * PIECE > n else first + PIECE
+    first, last = ends_of(piece, n)
     log_high, log_low = log_rounded(x, total, lost, pivot)
     subtract_log_sum(x, start + first, last - first, out, to + first, log_high, log_low, temperature)
-
-
-@kernel("reals", "int", "int", "reals")
-def merge(sums, pieces, is_single, merged):
-    """Merge the pieces' sums into one (total, lost, pivot, flag).
-
-    The flag is 0 where the sum is sound, 1 where one term dominates it, 2 where a piece has no pivot; for logsumexp
-    the logarithm stands in merged[4].
-    """
-    top = -math.inf
-    for k in range(pieces):
-        if math.isnan(sums[4 * k + 2]):
-            merged[3] = 2.0
-            return
-        top = max(top, sums[4 * k + 2] + sums[4 * k + 3])
-    pivot = top - (54.0 if is_single else 480.0)
-    total, lost = 0.0, 0.0
-    for k in range(pieces):
-        weight = ldexp_small(1.0, max(sums[4 * k + 2] - pivot, -1022.0))
-        t = sums[4 * k] * weight
-        s = total + t
-        back = s - total
-        lost += ((total - (s - back)) + (t - back)) + sums[4 * k + 1] * weight
-        total = s
-    a, b = log_in_parts(total, lost, pivot)
-    merged[0], merged[1], merged[2] = total, lost, pivot
-    merged[3] = 1.0 if is_peaked(total, top - pivot) else 0.0
-    merged[4] = a + b
 
 
 @kernel("in", "int", "out", "int", "int", "real")
@@ -144,16 +172,21 @@ def careful_logsumexp_row(x, start, out, to, n, temperature):
     write(out, to, careful_logsumexp(x, start, n))
 
 
+@kernel("out", "int", "real")
+def write_number(out, to, value):
+    """Write a number to out[to]."""
+    write(out, to, value)
+
+
 CAREFUL = {
     "softmax": careful_softmax_row,
     "log_softmax": careful_log_softmax_row,
     "logsumexp": careful_logsumexp_row,
 }
-WRITE = {"softmax": write_softmax, "log_softmax": write_log_softmax}
 
 
-def run(op: str, x: Any, start: int, out: Any, to: int, n: int, temperature: float, threaded: bool) -> None:
-    """Compute a row of n >= 2 * PIECE elements from x[start:] to out[to:].
+class LongRow:
+    """A row of n >= 2 * PIECE elements from x[start:], and where its result goes.
 
     Parameters
     ----------
@@ -165,20 +198,65 @@ def run(op: str, x: Any, start: int, out: Any, to: int, n: int, temperature: flo
         In elements.
     temperature : float
         Positive.
+    in_place : bool
+        Whether x and `out` share memory.
     threaded : bool
         Whether to share the pieces among threads.
     """
-    pieces = n // PIECE
-    sums, merged = np.empty(4 * pieces), np.zeros(5)
-    for_all = threads.run if threaded else threads.run_here
-    sum_piece = sum_pieces[x.dtype]
-    for_all(lambda piece: sum_piece(x, start, n, piece, temperature, sums), pieces)
-    merge[np.dtype(np.float64)](sums, pieces, int(x.dtype != np.float64), merged)
-    total, lost, pivot, flag, log = merged.tolist()
-    if flag or (op == "logsumexp" and abs(log) < NEAR_ZERO):
-        CAREFUL[op][x.dtype](x, start, out, to, n, temperature)
-    elif op == "logsumexp":
-        out[to] = log
-    else:
-        write_piece = WRITE[op][x.dtype]
-        for_all(lambda piece: write_piece(x, start, out, to, n, piece, pivot, total, lost, temperature), pieces)
+
+    def __init__(
+        self, op: str, x: Any, start: int, out: Any, to: int, n: int, temperature: float, in_place: bool, threaded: bool
+    ) -> None:
+        self.op, self.x, self.start, self.out, self.to, self.n = op, x, start, out, to, n
+        self.temperature = temperature
+        self.keeps_terms = op == "softmax" and not in_place and x.dtype.kind == "f"
+        self.pieces = n // PIECE
+        self.for_all = threads.run if threaded else threads.run_here
+
+    def run(self) -> None:
+        """Compute it."""
+        pivot = np.empty(1)
+        guess[self.x.dtype](self.x, self.start, self.n, self.temperature, pivot)
+        total, lost, top_share, log = self._sum(float(pivot[0]))
+        if math.isnan(total):
+            self._choose_pivot(pivot)
+            if not math.isnan(pivot[0]):
+                total, lost, top_share, log = self._sum(float(pivot[0]))
+        is_peaked = self.op == "log_softmax" and top_share > LARGE_SHARE
+        is_delicate = self.op == "logsumexp" and TINY <= abs(log) < 1.0
+        x = self.x
+        if math.isnan(total) or is_peaked or is_delicate:
+            CAREFUL[self.op][x.dtype](x, self.start, self.out, self.to, self.n, self.temperature)
+        elif self.op == "logsumexp":
+            write_number[x.dtype](self.out, self.to, log)
+        else:
+            self._write(float(pivot[0]), total, lost)
+
+    def _sum(self, pivot: float) -> list[float]:
+        sums, merged = np.empty(SUMS * self.pieces), np.empty(4)
+        x, start, n, temperature = self.x, self.start, self.n, self.temperature
+        if self.keeps_terms:
+            kernel, place = sum_and_keep_piece[x.dtype], (x, start, self.out, self.to, n)
+        else:
+            kernel, place = sum_piece[x.dtype], (x, start, n)
+        self.for_all(lambda piece: kernel(*place, piece, pivot, temperature, sums), self.pieces)
+        merge[x.dtype](x, sums, self.pieces, pivot, merged)
+        return merged.tolist()
+
+    def _choose_pivot(self, pivot: Any) -> None:
+        maxima = np.empty(self.pieces)
+        kernel = find_maximum[self.x.dtype]
+        self.for_all(lambda piece: kernel(self.x, self.start, self.n, piece, maxima), self.pieces)
+        choose_pivot[self.x.dtype](self.x, self.pieces, self.temperature, maxima, pivot)
+
+    def _write(self, pivot: float, total: float, lost: float) -> None:
+        x = self.x
+        place = x, self.start, self.out, self.to, self.n
+        if self.op == "softmax":
+            kernel, has_terms = write_softmax[x.dtype], int(self.keeps_terms)
+            self.for_all(
+                lambda piece: kernel(*place, piece, has_terms, pivot, total, lost, self.temperature), self.pieces
+            )
+        else:
+            kernel = write_log_softmax[x.dtype]
+            self.for_all(lambda piece: kernel(*place, piece, pivot, total, lost, self.temperature), self.pieces)

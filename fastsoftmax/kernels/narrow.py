@@ -1,11 +1,13 @@
-"""`auto` on narrow rows: a vector's width of rows at once, a row a lane, computed in float64.
+"""`auto` on narrow rows: a vector's width of rows at once, a row a lane.
 
 In a row of a few elements, what is done once a row costs the most: a maximum and a sum across lanes, a logarithm, a
-division. So rows are transposed in registers, and all of that runs down the lanes of vectors, with no exchange between
-them. For a float32 result the polynomial of float64 need not be longer than that of float32, so the wider type costs
-little and leaves almost no error; float64 input gets its exponentials in two parts instead.
+division. So rows are transposed in registers (`tiles.py`), and all of that runs down the lanes of vectors, with no
+exchange between them. Each lane has its own pivot (`pivot.py`), from the row's maximum.
 
-Error: float32 1 ULP, float64 2 ULP; logsumexp 1 ULP.
+The logarithms add the terms of all elements but one of the largest: log(1 + that sum) is exact however small it is.
+Rows that no pivot suits (NaN, infinities, huge numbers) are done the careful way, one by one.
+
+Error: softmax and log_softmax 2 ULP; logsumexp 1 ULP (one ulp of 1.0 near 0).
 """
 
 import math
@@ -16,201 +18,358 @@ from fastsoftmax.kernels.careful import (
     careful_log_softmax,
     careful_logsumexp,
     careful_softmax,
-    difference,
     lifted_exponential,
+    lifted_exponential_of_narrower,
 )
-from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, exp2_short, log2e_wide
-from fastsoftmax.kernels.logarithm import log1p_of
-from fastsoftmax.kernels.rows import NEAR_ZERO, ROW_PARAMETERS
-from fastsoftmax.kernels.storage import room_for_columns, room_for_tile, write
+from fastsoftmax.kernels.exponential import (
+    add_exactly,
+    exponential,
+    log2e_over,
+    log2e_wide,
+    magic_integer,
+    magic_number,
+    nodes,
+)
+from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_step, one_more
+from fastsoftmax.kernels.pivot import MAX_PIVOT, sum_of_four
+from fastsoftmax.kernels.rows import ROW_PARAMETERS, TINY, share
+from fastsoftmax.kernels.storage import room_for_columns, room_for_tile
+from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
 from fastsoftmax.simd import (
+    GROUP,
     absolute,
     choose,
+    copy_one,
     count_set,
     fma,
     lanes,
     larger,
-    load_block,
+    load,
+    load_group,
     load_wide,
+    narrowed,
+    quarters,
+    repeated,
+    rounded,
     select,
-    shift_exponent,
+    splat,
     splat_wide,
     store,
-    store_block,
+    store_columns,
+    widened,
 )
 
-LIMIT = {"float32": 48, "float64": 28}  # rows of fewer elements are narrow
+# Rows are narrow that have fewer elements than a group of vectors, and if there are many, than the limit.
+LIMIT = {"float32": 128, "float64": 64}
+MANY = 8
+DELICATE = 0.5  # under it (but not under TINY) the last place of a logsumexp is far under that of the sum
 NOTHING = -200.0  # 2^-200 is 0 as a float32
 
 
+# --- sums -----------------------------------------------------------------------------------------------------------
+
+
 @inline
-def load_rows(x, start, step, rows, n, tile):
-    """Bring up to w rows of x into the tile, where element j of row r is tile[w * j + r]."""
+def summit(x):
+    """Return the exponent that the largest term of a row has: its inverse, in two parts, is a normal number."""
+    return choose(x, 84, 500)
+
+
+@inline
+def reach(x):
+    """Return how many exponents the smallest term is below the largest: beside it, it is nothing."""
+    return choose(x, 180, 1200)
+
+
+@inline
+def pivots_for(x, maximum, high):
+    """Return the pivots that suit the maxima; NaN where none does."""
+    k = fma(maximum, high * (1.0 / nodes(x)), splat(x, magic_integer(x))) - magic_integer(x)
+    return select(absolute(k) < MAX_PIVOT - summit(x), k - summit(x), splat(x, math.nan))
+
+
+@inline
+def floors_of(x, pivot, high):
+    """Return the elements whose terms are the smallest."""
+    return (pivot + (summit(x) - reach(x))) * (nodes(x) / high)
+
+
+@inline
+def carry(a, b):
+    """Return a + b and what its rounding lost, of |a| >= |b| (Dekker's fast two-sum)."""
+    s = a + b
+    return s, b - (s - a)
+
+
+@inline
+def keep_terms_of_rows(x, tile, n, pivot, high, low):
+    """Replace the tile's elements by their terms, and return the sums of these in two parts, NaN if there is a NaN.
+
+    They are added to a number larger than all of them together: then what a sum loses takes less to find.
+    """
     width = lanes(x)
-    for j in range(0, n, width):
-        load_block(x, start + j, step, rows, n - j, tile, width * j)
+    floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)
+    group_floor, group_magic = repeated(floor), repeated(magic)
+    above = 2.0 ** (summit(x) + 8)  # of LIMIT terms, each at most sqrt(2) · 2^summit
+    total, lost = splat(x, above), splat(x, 0.0)
+    j = 0
+    while j < n - (GROUP - 1):
+        e, large, small, _ = exponential(larger(group_floor, load_group(tile, width * j)), high, low, group_magic)
+        store(tile, width * j, e)
+        a, b, c, d = quarters(large)
+        total, rest_a = carry(total, a)
+        total, rest_b = carry(total, b)
+        total, rest_c = carry(total, c)
+        total, rest_d = carry(total, d)
+        lost = lost + (sum_of_four(small) + ((rest_a + rest_b) + (rest_c + rest_d)))
+        j += GROUP
+    while j < n:
+        e, large, small, _ = exponential(larger(floor, load(tile, width * j)), high, low, magic)
+        store(tile, width * j, e)
+        total, rest = carry(total, large)
+        lost = lost + (rest + small)
+        j += 1
+    if n == 1:
+        return load(tile, 0), lost * 0.0
+    return carry(total - above, lost)
 
 
 @inline
-def store_rows(tile, out, start, step, rows, n):
-    """Bring the tile's columns to up to w rows of `out`."""
-    width = lanes(out)
-    for j in range(0, n, width):
-        store_block(tile, width * j, out, start + j, step, rows, n - j)
+def add_four_exactly(total, lost, group):
+    """Return total + the four vectors of a group, and `lost` plus what the rounding of that sum lost."""
+    a, b, c, d = quarters(group)
+    total, lost = add_exactly(total, lost, a)
+    total, lost = add_exactly(total, lost, b)
+    total, lost = add_exactly(total, lost, c)
+    return add_exactly(total, lost, d)
 
 
 @inline
-def into_column(row, tile, column, pitch, n):
-    """Copy a row into a column."""
-    for j in range(n):
-        tile[column + pitch * j] = row[j]
+def sum_around_peaks(x, tile, n, maximum, high, low):
+    """Return sums of e^(x - maximum) over all elements but one of the largest, in two parts, float64, and ties.
 
-
-@inline
-def short_exponential(d, high):
-    """Return e^d for d <= 0 to the precision of float32, 2^NOTHING where it is less."""
-    d = larger(splat_wide(NOTHING / high), d)
-    steps = fma(d, high, splat_wide(MAGIC_DOUBLE))
-    return shift_exponent(exp2_short(fma(d, high, MAGIC_DOUBLE - steps)), steps)
-
-
-@inline
-def maximum_of_columns(tile, column, pitch, n):
-    """Return the largest elements of the 8 columns that begin at tile[column]; NaN is passed over."""
-    maximum = load_wide(tile, column)
-    for j in range(1, n):
-        maximum = larger(load_wide(tile, column + pitch * j), maximum)
-    return maximum
-
-
-@inline
-def keep_terms(x, tile, column, pitch, n, maximum, high, low, terms, to, to_pitch):
-    """Write e^(x - maximum) of 8 columns of the tile to those at terms[to], and return their sums in two parts.
-
-    These are NaN where there is a NaN, or the maximum is not finite. For float64 all is multiplied by 2^LIFT.
+    The ties are how many more equal the largest: they are not in the sums. NaN is as in `keep_terms_of_rows`.
     """
-    total, lost = splat_wide(0.0), splat_wide(0.0)
-    for j in range(n):
-        v = load_wide(tile, column + pitch * j)
-        if choose(x, 1, 0):
-            e = short_exponential(v - maximum, high)
-            total = total + e
-        else:
-            e, e_low = lifted_exponential(v, maximum, high, low)
-            total, lost = add_exactly(total, lost + e_low, e)
-        store(terms, to + to_pitch * j, e)
-    return total, lost
-
-
-@inline
-def sum_others(x, tile, column, pitch, n, maximum, high, low):
-    """Return the sums of e^(x - maximum) of 8 columns of the tile without one of the largest elements each.
-
-    These are NaN where there is a NaN, or the maximum is not finite.
-    """
-    zero = splat_wide(0.0)
-    rest, lost, ties = zero, zero, zero
-    for j in range(n):
-        v = load_wide(tile, column + pitch * j)
+    width = lanes(x)
+    pivot = pivots_for(x, maximum, high)
+    floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)
+    group_floor, group_magic, group_maximum = repeated(floor), repeated(magic), repeated(maximum)
+    zero = splat(x, 0.0)
+    total, lost, group_ties = zero, zero, repeated(zero)
+    j = 0
+    while j < n - (GROUP - 1):
+        v = load_group(tile, width * j)
+        is_maximum = v == group_maximum
+        group_ties = select(is_maximum, group_ties + 1.0, group_ties)
+        v = select(is_maximum, group_floor, larger(group_floor, v))
+        _, large, small, _ = exponential(v, high, low, group_magic)
+        total, lost = add_four_exactly(total, lost + sum_of_four(small), large)
+        j += GROUP
+    ties = sum_of_four(group_ties) - 1.0
+    while j < n:
+        v = load(tile, width * j)
         is_maximum = v == maximum
-        if choose(x, 1, 0):
-            rest = rest + select(is_maximum, (v - maximum) * 0.0, short_exponential(v - maximum, high))
-        else:
-            e, e_low = lifted_exponential(v, maximum, high, low)
-            rest, lost = add_exactly(
-                rest, lost + select(is_maximum, 0.0, e_low), select(is_maximum, (v - maximum) * 0.0, e)
-            )
-        ties = ties + select(is_maximum, 1.0, zero)
-    return (rest + lost) * choose(x, 1.0, 2.0**-LIFT) + (ties - 1.0)
+        ties = select(is_maximum, ties + 1.0, ties)
+        v = select(is_maximum, floor, larger(floor, v))
+        _, large, small, _ = exponential(v, high, low, magic)
+        total, lost = add_exactly(total, lost + small, large)
+        j += 1
+    _, large, small, _ = exponential(maximum, high, low, magic)
+    total, lost = carry(widened(total), widened(lost))
+    peak, peak_low = carry(widened(large), widened(small))
+    inverse = 1.0 / peak
+    ratio = total * inverse
+    return ratio, (fma(ratio, 0.0 - peak, total) + fma(ratio, 0.0 - peak_low, lost)) * inverse, widened(ties)
+
+
+# --- softmax --------------------------------------------------------------------------------------------------------
 
 
 @inline
-def scale_columns(terms, column, pitch, n, total, lost, out, to, to_pitch):
-    """Write the terms of 8 columns divided by (total + lost)."""
+def inverses(total, lost):
+    """Return 1 / (total + lost) in two parts."""
     inverse = 1.0 / total
-    inverse_low = fma(inverse * lost, -1.0, fma(inverse, 0.0 - total, 1.0)) * inverse
-    for j in range(n):
-        e = load_wide(terms, column + pitch * j)
-        store(out, to + to_pitch * j, fma(e, inverse, e * inverse_low))
+    return inverse, fma(inverse * lost, -1.0, fma(inverse, 0.0 - total, 1.0)) * inverse
 
 
 @inline
-def subtract_from_columns(x, tile, column, pitch, n, maximum, log, temperature, out, to, to_pitch):
-    """Write (x - maximum) / temperature - log of 8 columns."""
-    scale = splat_wide(1.0 / temperature)
-    scale_low = splat_wide(fma(-1.0 / temperature, temperature, 1.0) / temperature)
+def scale_rows(tile, n, inverse, inverse_low):
+    """Multiply the tile's elements by inverses in two parts."""
+    width = lanes(tile)
     for j in range(n):
-        v = load_wide(tile, column + pitch * j)
-        if choose(x, 1, 0):
-            value = fma(v - maximum, scale, 0.0 - log)
-        else:
-            d, lost = difference(v, maximum)
-            correction = fma(lost, scale, d * scale_low)
-            correction = select(correction == correction, correction, 0.0)  # of an infinite difference
-            value = fma(d, scale, 0.0 - log) + correction
-        store(out, to + to_pitch * j, value)
+        store(tile, width * j, share(load(tile, width * j), inverse, inverse_low))
+
+
+@inline
+def store_shares(tile, out, start, step, n, inverse, inverse_low):
+    """Bring what `scale_rows` gives to rows of `out`."""
+    width = lanes(out)
+    inverse, inverse_low = repeated(inverse), repeated(inverse_low)
+    for j in range(0, n - GROUP, GROUP):
+        store_columns(out, start + j, step, share(load_group(tile, width * j), inverse, inverse_low))
+    j = n - GROUP
+    store_columns(out, start + j, step, share(load_group(tile, width * j), inverse, inverse_low))
 
 
 @kernel(*ROW_PARAMETERS)
 def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write softmax of the rows first to last; for the parameters see `rows.softmax_rows`."""
-    high, low = log2e_wide(temperature)
+    high, low = log2e_over(x, temperature)
     width = lanes(x)
     tile, row = room_for_tile(x, n), room_for_columns(x, n)
     for r in range(first, last, width):
-        rows = min(width, last - r)
-        load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        for column in range(0, width, 8):
-            maximum = maximum_of_columns(tile, column, width, n)
-            total, lost = keep_terms(x, tile, column, width, n, maximum, high, low, tile, column, width)
-            scale_columns(tile, column, width, n, total, lost, tile, column, width)
-            if count_set(total == total) < 8:
-                for k in range(column, min(column + 8, rows)):
-                    if math.isnan(tile[k]):
-                        careful_softmax(x, x_start + (r + k) * x_step, n, row, 0, temperature)
-                        into_column(row, tile, k, width, n)
-        store_rows(tile, out, out_start + r * out_step, out_step, rows, n)
+        rows, to = min(width, last - r), out_start + r * out_step
+        maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
+        total, lost = keep_terms_of_rows(x, tile, n, pivots_for(x, maximum, high), high, low)
+        inverse, inverse_low = inverses(total, lost)
+        if rows == width and n >= GROUP and count_set(total == total) == width:
+            store_shares(tile, out, to, out_step, n, inverse, inverse_low)
+            continue
+        scale_rows(tile, n, inverse, inverse_low)
+        for k in range(rows):
+            if math.isnan(tile[k]):
+                careful_softmax(x, x_start + (r + k) * x_step, n, row, 0, temperature)
+                into_column(row, tile, k, width, n)
+        store_few(tile, out, to, out_step, rows, n)
+
+
+# --- log_softmax ----------------------------------------------------------------------------------------------------
+
+
+@inline
+def log_of_sums(x, value, lost, ties):
+    """Return log(1 + value + lost + ties)."""
+    if choose(x, 1, 0):
+        return log1p_of_single((value + lost) + ties)
+    a, b = log_in_parts(*one_more(value, lost, ties), 0.0)
+    return a + b
+
+
+@inline
+def scales(x, temperature):
+    """Return 1 / temperature in two parts, the second positive: its product with -inf is no NaN."""
+    inverse = 1.0 / temperature
+    scale = rounded(x, inverse * (1.0 - choose(x, 2.0**-23, 2.0**-52)))
+    return scale, rounded(x, (inverse - scale) + fma(-inverse, temperature, 1.0) * inverse)
+
+
+@inline
+def log_share(v, maximum, log, scale, scale_low):
+    """Return (v - maximum) · (scale + scale_low) - log, two terms of one sign."""
+    d = v - maximum
+    return fma(d, scale, fma(d, scale_low, 0.0 - log))
+
+
+@inline
+def subtract_from_rows(tile, n, maximum, log, scale, scale_low):
+    """Replace the tile's elements by their `log_share`."""
+    width = lanes(tile)
+    for j in range(n):
+        store(tile, width * j, log_share(load(tile, width * j), maximum, log, scale, scale_low))
+
+
+@inline
+def store_log_shares(tile, out, start, step, n, maximum, log, scale, scale_low):
+    """Bring what `subtract_from_rows` gives to rows of `out`."""
+    width = lanes(out)
+    maximum, log = repeated(maximum), repeated(log)
+    for j in range(0, n - GROUP, GROUP):
+        store_columns(out, start + j, step, log_share(load_group(tile, width * j), maximum, log, scale, scale_low))
+    j = n - GROUP
+    store_columns(out, start + j, step, log_share(load_group(tile, width * j), maximum, log, scale, scale_low))
 
 
 @kernel(*ROW_PARAMETERS)
 def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
-    """Write log_softmax of the rows first to last: (x - maximum) / temperature - log1p(rest)."""
-    high, low = log2e_wide(temperature)
+    """Write log_softmax of the rows first to last."""
+    high, low = log2e_over(x, temperature)
+    scale, scale_low = scales(x, temperature)
     width = lanes(x)
     tile, row = room_for_tile(x, n), room_for_columns(x, n)
     for r in range(first, last, width):
-        rows = min(width, last - r)
-        load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        for column in range(0, width, 8):
-            maximum = maximum_of_columns(tile, column, width, n)
-            others = sum_others(x, tile, column, width, n, maximum, high, low)
-            subtract_from_columns(
-                x, tile, column, width, n, maximum, log1p_of(others), temperature, tile, column, width
-            )
-            if count_set(others == others) < 8:
-                for k in range(column, min(column + 8, rows)):
-                    if math.isnan(tile[k]):
-                        careful_log_softmax(x, x_start + (r + k) * x_step, n, row, 0, temperature)
-                        into_column(row, tile, k, width, n)
-        store_rows(tile, out, out_start + r * out_step, out_step, rows, n)
+        rows, to = min(width, last - r), out_start + r * out_step
+        maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
+        value, lost, ties = sum_around_peaks(x, tile, n, maximum, high, low)
+        log = narrowed(x, log_of_sums(x, value, lost, ties))
+        if rows == width and n >= GROUP and count_set(log == log) == width:
+            store_log_shares(tile, out, to, out_step, n, maximum, log, scale, scale_low)
+            continue
+        subtract_from_rows(tile, n, maximum, log, scale, scale_low)
+        for k in range(rows):
+            if math.isnan(tile[k]):
+                careful_log_softmax(x, x_start + (r + k) * x_step, n, row, 0, temperature)
+                into_column(row, tile, k, width, n)
+        store_few(tile, out, to, out_step, rows, n)
+
+
+# --- logsumexp ------------------------------------------------------------------------------------------------------
+
+
+@inline
+def add_log(x, maximum, value, lost, ties, high, low):
+    """Return maximum + log(1 + value + lost + ties), for float64 after a step of Newton's method."""
+    if choose(x, 1, 0):
+        return maximum + log1p_of_single((value + lost) + ties)
+    u, u_low = one_more(value, lost, ties)
+    a, b = log_in_parts(u, u_low, 0.0)
+    log = a + b
+    _, large, small, _ = exponential(0.0 - log, high, low, magic_number(x, 0.0))
+    e, e_low = carry(large, small)
+    s, s_lost = add_exactly(maximum, log_step(u, u_low, e, e_low), log)
+    return s + s_lost
+
+
+@inline
+def logsumexp_near_zero(x, tile, column, n, maximum):
+    """Return logsumexp of 8 lanes, float64, so exactly that what cancels does not matter."""
+    high, low = log2e_wide(1.0)
+    zero = splat_wide(0.0)
+    total, lost, ties = zero, zero, splat_wide(-1.0)
+    for j in range(n):
+        v = load_wide(tile, column + lanes(x) * j)
+        is_maximum = v == maximum
+        ties = select(is_maximum, ties + 1.0, ties)
+        if choose(x, 1, 0):
+            total = total + select(is_maximum, 0.0, lifted_exponential_of_narrower(v, maximum, high, low))
+        else:
+            e, e_low = lifted_exponential(v, maximum, high, low)
+            lost = lost + select(is_maximum, 0.0, e_low)
+            total, lost = add_exactly(total, lost, select(is_maximum, 0.0, e))
+    total, lost = total * 2.0**-LIFT, lost * 2.0**-LIFT
+    if choose(x, 1, 0):
+        return maximum + log1p_of_single(total + ties)
+    u, u_low = one_more(total, lost, ties)
+    a, b = log_in_parts(u, u_low, 0.0)
+    log = a + b
+    e, e_low = lifted_exponential(0.0 - log, zero, high, low)
+    s, s_lost = add_exactly(maximum, log_step(u, u_low, e * 2.0**-LIFT, e_low * 2.0**-LIFT), log)
+    return s + s_lost
 
 
 @kernel(*ROW_PARAMETERS)
 def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
-    """Write logsumexp of the rows first to last: maximum + log1p(rest)."""
-    high, low = log2e_wide(1.0)
+    """Write logsumexp of the rows first to last; the temperature is 1."""
+    high, low = log2e_over(x, 1.0)
     width = lanes(x)
-    tile = room_for_tile(x, n)
+    tile, results = room_for_tile(x, n), room_for_columns(x, width)
     for r in range(first, last, width):
-        rows = min(width, last - r)
-        load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        for column in range(0, width, 8):
-            maximum = maximum_of_columns(tile, column, width, n)
-            result = maximum + log1p_of(sum_others(x, tile, column, width, n, maximum, high, low))
-            delicate = count_set(absolute(result) >= choose(x, 0.0, NEAR_ZERO)) < 8
-            store(tile, column, result)
-            for k in range(r + column, min(r + column + 8, last)):
-                value = float(tile[k - r])
-                if delicate and not abs(value) >= choose(x, 0.0, NEAR_ZERO):
-                    value = careful_logsumexp(x, x_start + k * x_step, n)
-                write(out, out_start + k * out_step, value)
+        rows, to = min(width, last - r), out_start + r * out_step
+        maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
+        value, lost, ties = sum_around_peaks(x, tile, n, maximum, high, low)
+        result = narrowed(x, add_log(x, widened(maximum), value, lost, ties, high, low))
+        size = absolute(result)
+        is_delicate = select(size >= TINY, size, 1.0) < DELICATE
+        if count_set(is_delicate) > 0:
+            store(results, 0, maximum)
+            for column in range(0, width, 8):
+                near_zero = logsumexp_near_zero(x, tile, column, n, load_wide(results, column))
+                store(results, column, near_zero)
+            result = select(is_delicate, load(results, 0), result)
+        if rows == width and out_step == 1 and count_set(result == result) == width:
+            store(out, to, result)
+            continue
+        store(results, 0, result)
+        for k in range(rows):
+            if math.isnan(results[k]):
+                results[k] = careful_logsumexp(x, x_start + (r + k) * x_step, n)
+            copy_one(results, k, out, to + k * out_step)

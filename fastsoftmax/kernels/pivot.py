@@ -1,12 +1,13 @@
 """One row, one exponential an element: the pass that `auto` is built on.
 
 The textbook reads a row for its maximum before it can begin. But any power of two near e^max serves as well: float32
-has 254 exponents, and the row needs about 150 of them. So the pass guesses a *pivot* (an exponent near that of the
-largest at the row's two ends), computes e^x · 2^-pivot, adds, and watches the largest exponent on the way. Only a row
-whose maximum turns out to lie outside the window around the pivot is done again, with the right one.
+has 254 exponents, and the row needs about 150 of them. So the pass guesses a *pivot* (an exponent from that of the
+largest at the row's two ends), computes e^x · 2^-pivot, adds, and notes whether an exponent did not fit. Only a row
+whose guess was far off is done again, with its maximum known.
 
-`sum_exponentials` adds with an error of about one rounding, however long the row: four vectors as a tree, then the
-tree to a running sum whose rounding errors are kept (Dekker's fast two-sum).
+`sum_exponentials` adds with an error of far less than one rounding, whatever the row: a running sum begins at a
+*ceiling* that no lane's sum reaches, so that what each addition rounds away is found by two subtractions (Dekker's
+fast two-sum wants the larger number first). The small parts of the exponentials are added to what was lost.
 """
 
 import math
@@ -14,25 +15,34 @@ import math
 import numpy as np
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import add_exactly, exponential, exponential_and_rest, magic_number
+from fastsoftmax.kernels.exponential import add_exactly, factored_exponential, magic_number, nodes
 from fastsoftmax.simd import (
+    all_in_range,
+    any_set,
     choose,
     count_set,
+    fma,
+    join,
     keep_last,
     lanes,
     larger,
-    larger_bits,
     largest,
-    largest_bits,
-    ldexp_small,
+    largest_of_four,
     load,
+    load_group,
+    note_steps,
+    quarters,
     select,
     splat,
+    splat_group,
     store,
     sum_lanes,
 )
 
-MAX_PIVOT = 2**20  # up to here the magic number minus the pivot is exact, and the two parts of log2(e) suffice
+MAX_PIVOT = 2**17  # up to here the magic number minus the pivot is exact, and the two parts of log2(e) suffice
+SEGMENT = 4096  # elements of a row after which the sum moves on to float64
+FEW_GROUPS = 8  # after which the small parts are added, exactly: equal ones would all be rounded the same way
+HEADROOM = 16  # 2 to this power times the term at the pivot is the ceiling: 256 terms of a lane, and a poor guess
 
 
 @inline
@@ -43,124 +53,174 @@ def lowest_exponent(x):
 
 @inline
 def aim(x):
-    """Return the exponent that the largest term of a row should have: the middle of the window."""
-    return choose(x, 54, 480)
+    """Return the exponent of the term at the pivot: far from the lowest, and not too near the highest."""
+    return choose(x, 44, 480)
 
 
 @inline
-def in_window(x, top):
-    """Tell whether the largest term, 2^top, leaves room above for sums and below for every result.
+def ceiling(x):
+    """Return what a lane's sum must not exceed."""
+    return choose(x, 2.0 ** (44 + HEADROOM), 2.0 ** (480 + HEADROOM))
 
-    Terms at the floor must vanish when they are divided by the sum, so that e^-inf becomes 0: 2^-125 / 2^28 is under
-    half the smallest subnormal number. False for NaN.
-    """
-    return choose(x, 28, 57) <= top <= choose(x, 80, 900)
+
+@inline
+def least_sum(x):
+    """Return what a sum must reach: as much as the term at the pivot, or the guess was not one."""
+    return choose(x, 2.0**42, 2.0**478)
 
 
 @inline
 def floor_of(x, pivot, high):
-    """Return the x whose term has the lowest exponent."""
-    return (pivot + lowest_exponent(x)) * (1.0 / high)
+    """Return the x whose term has the lowest exponent.
+
+    A term at the floor vanishes when it is divided by the sum, so that e^-inf becomes 0.
+    """
+    return (pivot + lowest_exponent(x)) * (nodes(x) / high)
 
 
 @inline
-def term(v, terms, j, top, ties, rests, maximum, floor, high, low, magic):
-    """Return the exponentials of a vector, the largest exponent so far, the ties so far and the rests so far.
+def sum_of_four(group):
+    """Return the sum of the four vectors of a group."""
+    a, b, c, d = quarters(group)
+    return (a + b) + (c + d)
 
-    The exponentials are kept in terms[j:], unless that is None. Unless the maximum is None, the lanes equal to it are
-    counted and come back as 0, and of the others what rounding lost is added to the rests.
-    """
-    if maximum is None:
-        e, steps = exponential(v, floor, high, low, magic)
-    else:
-        e, rest, steps = exponential_and_rest(v, floor, high, low, magic)
-    if terms is not None:
-        store(terms, j, e)
+
+@inline
+def add_below_ceiling(total, term):
+    """Return total + term and what its rounding lost, total >= term (Dekker's fast two-sum)."""
+    s = total + term
+    return s, term - (s - total)
+
+
+@inline
+def add_group(total, group):
+    """Return total with the four vectors of a group added, and what that lost."""
+    a, b, c, d = quarters(group)
+    total, a = add_below_ceiling(total, a)
+    total, b = add_below_ceiling(total, b)
+    total, c = add_below_ceiling(total, c)
+    total, d = add_below_ceiling(total, d)
+    return total, join(a, b, c, d)
+
+
+@inline
+def raised(v, floor, maximum):
+    """Return v with lanes under the floor, and those equal to the maximum, unless that is None, at the floor."""
     if maximum is not None:
-        is_maximum = v == maximum
-        ties += count_set(is_maximum)
-        e = select(is_maximum, 0.0, e)
-        rests = rests + select(is_maximum, 0.0, rest)
-    return e, larger_bits(top, steps), ties, rests
+        return select(v == maximum, floor, larger(floor, v))
+    return larger(floor, v)
 
 
 @inline
-def sum_exponentials(x, start, n, terms, j, pivot, high, low, maximum):
-    """Sum e^x · 2^-pivot over n >= lanes elements from `start`.
+def sum_exponentials(x, start, n, terms, j, pivot, high, low, is_sure, maximum):
+    """Sum e^x · 2^-pivot over n elements, at least a group, from `start`.
 
-    Returns the sum in two parts, its largest exponent, the last vector, and how many elements equal the maximum;
-    these are not in the sum. (With None for the maximum nothing is left out.) The terms are kept in terms[j:],
-    unless that is None, but for those behind the last whole vector: they are the end of the last vector. Storing a
-    vector that overlaps the one before would make the next pass wait for both.
+    Returns the sum in two parts, the largest group of terms that a lane saw (roughly), whether the pivot suited, and
+    the terms of the last group, which overlaps the one before. All others are kept in terms[j:], unless that is None:
+    storing what overlaps would make the next pass wait for both.
+
+    With None for `is_sure` an exponent that is too small does not suit; otherwise it is raised to the lowest one, and
+    so are those of elements equal to the maximum, unless that is None: they take no part in the sum.
     """
-    width = lanes(x)
-    magic = splat(x, magic_number(x) - pivot)
-    floor = splat(x, floor_of(x, pivot, high))
-    high, low = splat(x, high), splat(x, low)
-    zero = splat(x, 0.0)
-    total, lost, top, rests, ties = zero, zero, zero, zero, 0
-    tail = load(x, start + n - width)
+    width = 4 * lanes(x)
+    floor = splat_group(x, floor_of(x, pivot, high))
+    magic, high, low = splat_group(x, magic_number(x, pivot)), splat_group(x, high), splat_group(x, low)
+    zero, bottom = splat(x, 0.0), splat(x, ceiling(x))
+    total, peak, seen, most = bottom, zero, zero, bottom
+    nothing = splat_group(x, 0.0)
+    lost, rest, end = nothing, nothing, nothing
+    row_total, row_lost = 0.0, 0.0
+    whole = n - n % width
     i = 0
-    while i < n - (4 * width - 1):
-        s, t = start + i, j + i
-        a, top, ties, rests = term(load(x, s), terms, t, top, ties, rests, maximum, floor, high, low, magic)
-        s, t = s + width, t + width
-        b, top, ties, rests = term(load(x, s), terms, t, top, ties, rests, maximum, floor, high, low, magic)
-        s, t = s + width, t + width
-        c, top, ties, rests = term(load(x, s), terms, t, top, ties, rests, maximum, floor, high, low, magic)
-        s, t = s + width, t + width
-        d, top, ties, rests = term(load(x, s), terms, t, top, ties, rests, maximum, floor, high, low, magic)
-        total, lost = add_exactly(total, lost, (a + b) + (c + d))
-        i += 4 * width
-    group = zero
-    while i < n - (width - 1):
-        a, top, ties, rests = term(load(x, start + i), terms, j + i, top, ties, rests, maximum, floor, high, low, magic)
-        group = group + a
-        i += width
-    if i < n:
-        last = tail
-        tail, top, _, _ = term(tail, None, 0, top, 0, zero, None, floor, high, low, magic)
-        rest = keep_last(tail, n - i)
-        if maximum is not None:
-            is_maximum = last == maximum
-            rest = select(is_maximum, 0.0, rest)
-            ties += count_set(keep_last(select(is_maximum, 1.0, zero), n - i) == 1.0)
-        group = group + rest
-    total, lost = add_exactly(total, lost, group)
-    row_total, row_lost = sum_lanes(total, lost + rests)
-    return row_total, row_lost, largest_bits(top) - magic_number(x), tail, ties
+    while i < whole:
+        if i > 0:
+            most = larger(total, most)
+            part, part_lost = sum_lanes(total - bottom, sum_of_four(lost + rest))
+            row_total, row_lost = add_exactly(row_total, row_lost + part_lost, part)
+            total, lost, rest = bottom, nothing, nothing
+            if not all_in_range(seen) or any_set(most >= 2.0 * ceiling(x)):
+                break
+        stop = min(whole, i + SEGMENT)
+        while i < stop:
+            pause = min(stop, i + FEW_GROUPS * width)
+            while i < pause:
+                v = load_group(x, start + i)
+                if is_sure is not None:
+                    v = raised(v, floor, maximum)
+                large, a, b, steps = factored_exponential(v, high, low, magic)
+                if terms is not None:
+                    store(terms, j + i, fma(a, b, large))
+                seen = note_steps(seen, steps)
+                before = total
+                total, lost_here = add_group(total, large)
+                lost = lost + lost_here
+                rest = fma(a, b, rest)
+                peak = larger(total - before, peak)
+                i += width
+            total, rest = add_group(total, rest)
+    if whole < n:
+        v = load_group(x, start + n - width)
+        if is_sure is not None:
+            v = raised(v, floor, maximum)
+        large, a, b, steps = factored_exponential(v, high, low, magic)
+        end = fma(a, b, large)
+        seen = note_steps(seen, steps)
+        before = total
+        total, lost_here = add_group(total, keep_last(large, n - whole))
+        lost = lost + lost_here
+        rest = fma(keep_last(a, n - whole), b, rest)
+        peak = larger(total - before, peak)
+    suits = all_in_range(seen) and not any_set(larger(total, most) >= 2.0 * ceiling(x))
+    part, part_lost = sum_lanes(total - bottom, sum_of_four(lost + rest))
+    row_total, row_lost = add_exactly(row_total, row_lost + part_lost, part)
+    row_sum = row_total + row_lost  # what is lost holds all small parts: only now it becomes small itself
+    return row_sum, row_lost - (row_sum - row_total), peak, suits, end
+
+
+@inline
+def largest_below(x, start, n, limit):
+    """Return the largest of n elements that does not equal the limit, -inf if there is none, and how many do."""
+    width = 4 * lanes(x)
+    nothing = splat_group(x, -math.inf)
+    best, count = nothing, 0
+    whole = n - n % width
+    for i in range(0, whole, width):
+        v = load_group(x, start + i)
+        is_limit = v == limit
+        count += count_set(is_limit)
+        best = larger(select(is_limit, nothing, v), best)
+    if whole < n:
+        v = load_group(x, start + n - width)
+        is_limit = v == limit
+        count += count_set(keep_last(select(is_limit, splat_group(x, 1.0), 0.0), n - whole) == 1.0)
+        best = larger(select(is_limit, nothing, v), best)
+    return float(largest(largest_of_four(best))), count
 
 
 @inline
 def row_maximum(x, start, n):
-    """Return the largest of n >= lanes elements; any number or NaN if there is a NaN among them."""
-    width = lanes(x)
-    a = load(x, start + n - width)
-    b, c, d = a, a, a
-    i = 0
-    while i < n - (4 * width - 1):
-        a = larger(load(x, start + i), a)
-        b = larger(load(x, start + i + width), b)
-        c = larger(load(x, start + i + 2 * width), c)
-        d = larger(load(x, start + i + 3 * width), d)
-        i += 4 * width
-    while i < n - (width - 1):
-        a = larger(load(x, start + i), a)
-        i += width
-    return float(largest(larger(larger(a, b), larger(c, d))))
+    """Return the largest of n elements, at least a group; NaN elements are passed over."""
+    width = 4 * lanes(x)
+    best = splat_group(x, -math.inf)
+    for i in range(0, n - (width - 1), width):
+        best = larger(load_group(x, start + i), best)
+    best = larger(load_group(x, start + n - width), best)
+    return float(largest(largest_of_four(best)))
 
 
 @inline
 def pivot_for(x, maximum, high):
-    """Return the pivot that puts e^maximum in the middle of the window; NaN if no pivot can."""
-    k = np.rint(maximum * high)
-    return k - aim(x) if abs(k) <= MAX_PIVOT else math.nan
+    """Return the pivot for a known maximum; NaN if no pivot can serve."""
+    k = np.rint(maximum * (high / nodes(x)))
+    return k - aim(x) if abs(k) <= MAX_PIVOT - aim(x) else math.nan
 
 
 @inline
-def is_peaked(total, top):
-    """Tell whether one element, about 2^top, may hold more than a sixth of the sum.
-
-    Then the rounding of that one term is the error of the sum, and of its logarithm.
-    """
-    return total < ldexp_small(4.0, top)
+def guess_pivot(x, start, n, high):
+    """Guess a pivot from the ends of a row, a long one's middle, too; a bad guess costs time only."""
+    sample = larger(load(x, start + n - lanes(x)), largest_of_four(load_group(x, start)))
+    if n >= SEGMENT:  # worth the wait for memory
+        for k in range(1, 16):
+            sample = larger(load(x, start + n // 16 * k), sample)
+    pivot = np.rint(float(largest(sample)) * (high / nodes(x))) - aim(x)
+    return pivot if abs(pivot) < MAX_PIVOT else 0.0

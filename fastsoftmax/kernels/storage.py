@@ -4,14 +4,18 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastsoftmax.simd import splat_wide, store_first
+from fastsoftmax.simd import pointer_to, splat_wide, store_first
 
 
 def room_for_terms(out, n, in_place):
-    """Return an array for the terms of a row, and 1 if it is `out` itself, 0 if it is one of its own.
+    """Return room for n terms where they need room of their own: an array, empty where they may stand in `out` itself.
 
-    It is one of its own where `out` has a narrower type than the terms, or is the input, which may be read again.
+    They need it where `out` has a narrower type than the terms, or is the input, which may be read again.
     """
+
+
+def terms_in(room, out):
+    """Return a pointer to where terms stand, and 1 if that is `out` itself, 0 if it is the room."""
 
 
 def room_for_tile(x, n):
@@ -34,15 +38,22 @@ def _is_native(out):
 def _room_for_terms(out, n, in_place):
     dtype = np.float64 if out.dtype == types.float64 else np.float32
     if _is_native(out):
+        return lambda out, n, in_place: np.empty(n if in_place else 0, dtype)
+    return lambda out, n, in_place: np.empty(n, dtype)
 
-        def room(out, n, in_place):
-            return (np.empty(n, dtype), 0) if in_place else (out, 1)
+
+@overload(terms_in, inline="always")
+def _terms_in(room, out):
+    if _is_native(out):
+
+        def terms(room, out):
+            return (out, 1) if room.size == 0 else (pointer_to(room), 0)
     else:
 
-        def room(out, n, in_place):
-            return np.empty(n, dtype), 0
+        def terms(room, out):
+            return pointer_to(room), 0
 
-    return room
+    return terms
 
 
 @overload(room_for_tile, inline="always")

@@ -8,7 +8,7 @@ smallest differ by `range` (Blanchard, Higham & Higham, IMA J. Numer. Anal. 41(4
 import math
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import exponential, log2e_over, magic_number
+from fastsoftmax.kernels.exponential import exponential, log2e_over, magic_number, nodes
 from fastsoftmax.simd import (
     choose,
     lanes,
@@ -44,10 +44,10 @@ def put(out, i, v, count):
 def exp(x, v):
     """Return e^v: inf where it overflows, 0 where it is smaller than the smallest normal number."""
     high, low = log2e_over(x, 1.0)
-    floor = choose(x, -126, -1022) / high
+    floor = choose(x, -126, -1022) * (nodes(x) / high)
     ceiling = choose(x, 88.72284, 709.782712893384)
     inside = select(v < ceiling, v, select(v >= ceiling, ceiling, v))
-    e, _ = exponential(inside, splat(x, floor), high, low, magic_number(x))
+    e, _, _, _ = exponential(larger(splat(x, floor), inside), high, low, magic_number(x, 0.0))
     e = select(v < floor, 0.0, select(v >= ceiling, math.inf, e))
     return select(v == v, e, v)
 

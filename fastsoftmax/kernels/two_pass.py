@@ -7,17 +7,15 @@ nothing is rounded before the exponential. A second pass computes e^x again and 
 passes   softmax and log_softmax read twice and write once, logsumexp reads once
 exps     2 an element for softmax, 1 for the logarithms
 
-Error: 2 ULP, logsumexp 1. Rows with one dominant term, whose rounding would be the error, go the careful way.
+Error: 2 ULP, logsumexp 1. log_softmax of rows in which one term holds nearly all goes the careful way.
 """
-
-import math
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
-from fastsoftmax.kernels.exponential import add_exactly, exp2_fraction, log2e_over, magic_number
+from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_integer, magic_number, nodes
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import MAX_PIVOT
-from fastsoftmax.kernels.rows import NEAR_ZERO, ROW_PARAMETERS, inverse_of, share
+from fastsoftmax.kernels.rows import LARGE_SHARE, ROW_PARAMETERS, inverse_of, is_delicate, share
 from fastsoftmax.kernels.storage import write
 from fastsoftmax.kernels.textbook import part, put
 from fastsoftmax.simd import (
@@ -34,22 +32,26 @@ from fastsoftmax.simd import (
     sum_lanes,
 )
 
-PIECE = 2**14
+PIECE = 2**11
 
 
 @inline
 def in_two_parts(x, v, high, low):
-    """Return (2^f, n) with e^v = 2^f · 2^n; whatever is smaller than 2^-MAX_PIVOT counts as that."""
-    v = larger(splat(x, -MAX_PIVOT / high), v)
-    n = fma(v, high, splat(x, magic_number(x))) - magic_number(x)
-    return exp2_fraction(fma(v, low, fma(v, high, splat(x, 0.0) - n))), n
+    """Return (2^f, the same as a large and a small part, n) with e^v = 2^f · 2^n.
+
+    Whatever is smaller than 2^-MAX_PIVOT counts as that.
+    """
+    v = larger(splat(x, -MAX_PIVOT * (nodes(x) / high)), v)
+    n = fma(v, high / nodes(x), splat(x, magic_integer(x))) - magic_integer(x)
+    e, large, small, _ = exponential(v, high, low, magic_number(x, n))
+    return e, large, small, n
 
 
 @inline
 def power_of_two(x, n):
     """Return 2^n for whole n <= 0, 0 where that is not a normal number."""
     lowest = splat(x, choose(x, -126, -1022))
-    power = shift_exponent(splat(x, 1.0), larger(lowest, n) + magic_number(x))
+    power = shift_exponent(splat(x, 1.0), larger(lowest, n) + magic_integer(x))
     return select(n < lowest, 0.0, power)
 
 
@@ -59,10 +61,10 @@ def sum_piece(x, start, n, high, low):
     total, lost = splat(x, 0.0), splat(x, 0.0)
     pivot = splat(x, -MAX_PIVOT)
     for i in range(0, n, lanes(x)):
-        p, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
+        _, large, small, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
         top = larger(exponent, pivot)
-        shrink = power_of_two(x, pivot - top)
-        total, lost = add_exactly(total * shrink, lost * shrink, p * power_of_two(x, exponent - top))
+        shrink, power = power_of_two(x, pivot - top), power_of_two(x, exponent - top)
+        total, lost = add_exactly(total * shrink, fma(small, power, lost * shrink), large * power)
         pivot = top
     piece_pivot = float(largest(pivot))
     weight = power_of_two(x, pivot - piece_pivot)
@@ -80,13 +82,14 @@ def sum_in_two_parts(x, start, n, high, low):
         shrink, weight = ldexp_small(1.0, max(pivot - top, -1022.0)), ldexp_small(1.0, max(k - top, -1022.0))
         total, lost = add_exactly(total * shrink, lost * shrink + l * weight, t * weight)
         pivot = top
-    return total, lost, pivot
+    row_sum = total + lost
+    return row_sum, lost - (row_sum - total), pivot
 
 
 @inline
 def is_sound(total, pivot):
-    """Tell whether the two parts hold the sum to the last place: all finite, no term more than a sixth of it."""
-    return total >= 6.0 and abs(pivot) < MAX_PIVOT
+    """Tell whether all was finite and in range. The largest term is between 0.7 and 1.5."""
+    return total >= 0.5 and abs(pivot) < MAX_PIVOT
 
 
 @kernel(*ROW_PARAMETERS)
@@ -101,7 +104,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
             continue
         inverse, inverse_low = inverse_of(out, total, lost)
         for i in range(0, n, lanes(x)):
-            p, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
+            p, _, _, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
             e = p * power_of_two(x, exponent - pivot)
             put(out, to + i, share(e, inverse, inverse_low), n - i)
 
@@ -117,7 +120,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
     for r in range(first, last):
         start, to = x_start + r * x_step, out_start + r * out_step
         total, lost, pivot = sum_in_two_parts(x, start, n, high, low)
-        if not is_sound(total, pivot):
+        if not (is_sound(total, pivot) and total * LARGE_SHARE >= 1.5):
             careful_log_softmax(x, start, n, out, to, temperature)
             continue
         log_high, log_low = log_rounded(x, total, lost, pivot)
@@ -134,10 +137,8 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     for r in range(first, last):
         start, to = x_start + r * x_step, out_start + r * out_step
         total, lost, pivot = sum_in_two_parts(x, start, n, high, low)
-        result = 0.0
-        if is_sound(total, pivot):
-            a, b = log_in_parts(total, lost, pivot)
-            result = a + b
-        if math.isnan(result) or abs(result) < NEAR_ZERO:
+        a, b = log_in_parts(total, lost, pivot)
+        result = a + b
+        if not is_sound(total, pivot) or is_delicate(x, result):
             result = careful_logsumexp(x, start, n)
         write(out, to, result)

@@ -1,0 +1,112 @@
+"""Vectors for Numba: a 64-byte SIMD type, so that a kernel says what each lane does.
+
+LLVM vectorises plain loops when its heuristics like them. A kernel whose arithmetic must keep its order (error-free
+sums, rounding by magic numbers) and whose speed is the point cannot leave that to luck. `load` gives a `Vector` of
+16 float32 or 8 float64 lanes; ``+ - * <`` and the functions below work on it lane by lane, a scalar operand being
+repeated. LLVM maps a vector to whatever registers the machine has (one 512-bit, two 256-bit, four 128-bit): nothing
+here knows an instruction set (but `lookup_table`, which knows the quick ways of some), and every machine computes the
+same bits. `load_group` gives a vector of four times the lanes: LLVM splits it, and so works on four vectors in turn,
+as a processor needs that waits four cycles for each result.
+
+Arrays of float16 and bfloat16, which Numba does not know, come as their bits in ``uint16`` and ``int16`` arrays; they
+are widened to float32 on `load` and rounded on `store`.
+
+Indices are element offsets and are not checked.
+"""
+
+from fastsoftmax.simd.across import (
+    any_set,
+    count_set,
+    join,
+    keep_first,
+    keep_last,
+    largest,
+    largest_of_four,
+    quarters,
+    repeated,
+    sum_lanes,
+)
+from fastsoftmax.simd.arithmetic import absolute, fma, larger, narrowed, select, smaller, widened
+from fastsoftmax.simd.bits import (
+    NODE_SHIFT,
+    add_node,
+    all_in_range,
+    ldexp_small,
+    note_steps,
+    shift_exponent,
+    split_exponent,
+)
+from fastsoftmax.simd.blocks import load_columns, load_two_columns, store_columns
+from fastsoftmax.simd.constants import choose, lanes, rounded, splat, splat_group, splat_wide
+from fastsoftmax.simd.memory import (
+    copy_one,
+    keep_alive,
+    load,
+    load_first,
+    load_first_wide,
+    load_group,
+    load_group_wide,
+    load_two,
+    load_wide,
+    pointer_to,
+    prefetch,
+    scratch,
+    store,
+    store_first,
+)
+from fastsoftmax.simd.table import lookup_table
+from fastsoftmax.simd.vector import GROUP, Vector, vector_of
+
+__all__ = [
+    "GROUP",
+    "NODE_SHIFT",
+    "Vector",
+    "absolute",
+    "add_node",
+    "all_in_range",
+    "any_set",
+    "choose",
+    "copy_one",
+    "count_set",
+    "fma",
+    "join",
+    "keep_alive",
+    "keep_first",
+    "keep_last",
+    "lanes",
+    "larger",
+    "largest",
+    "largest_of_four",
+    "ldexp_small",
+    "load",
+    "load_columns",
+    "load_first",
+    "load_first_wide",
+    "load_group",
+    "load_group_wide",
+    "load_two",
+    "load_two_columns",
+    "load_wide",
+    "lookup_table",
+    "narrowed",
+    "note_steps",
+    "pointer_to",
+    "prefetch",
+    "quarters",
+    "repeated",
+    "rounded",
+    "scratch",
+    "select",
+    "shift_exponent",
+    "smaller",
+    "splat",
+    "splat_group",
+    "splat_wide",
+    "split_exponent",
+    "store",
+    "store_columns",
+    "store_first",
+    "sum_lanes",
+    "vector_of",
+    "widened",
+]
