@@ -65,11 +65,15 @@ WORKLOADS = (
     Workload("mixture", real.mixture, ops=("logsumexp",), quick=True),
     standard(64, 1000, ops=OPS, quick=True),
     standard(1024, 1000),
+    standard(1024, 997),
     standard(8, 128256),
     standard(100_000, 10),
     standard(1000, 1024, axis=0),
+    standard(4, 21, 200, 300, axis=1),
     standard(1, 1 << 22),
     standard(1024, 1000, dtype="float64", ops=OPS),
+    standard(100_000, 10, dtype="float64"),
+    standard(1000, 1024, dtype="float64", axis=0),
 )
 
 
