@@ -19,10 +19,11 @@ import numpy as np
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
-from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, log2e_over, log2e_wide
+from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, add_smaller, log2e_over, log2e_wide
 from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.kernels.logarithm import log_in_parts
-from fastsoftmax.kernels.rows import is_delicate, share
+from fastsoftmax.kernels.row_sums import keep_in_two_parts
+from fastsoftmax.kernels.rows import inverse_in_parts, is_delicate, lowest_of, minus_log_sum, one_over, share
 from fastsoftmax.kernels.storage import room_for_columns
 from fastsoftmax.kernels.strips import (
     FIRST,
@@ -32,12 +33,10 @@ from fastsoftmax.kernels.strips import (
     SECOND,
     SUMS,
     TOTAL,
-    add_smaller,
     add_terms,
     clear,
     clear_sums,
     four_rows,
-    keep_parts,
     pivots,
     read_chunk,
     soon_wanted,
@@ -52,10 +51,8 @@ from fastsoftmax.simd import (
     count_set,
     fma,
     lanes,
-    larger,
     load,
     load_wide,
-    rounded,
     select,
     shift_exponent,
     splat,
@@ -119,9 +116,8 @@ def keep_inverses(tile, slots, high, kept, sums, room):
     odd = 0
     for j in range(0, slots, 8):
         total, lost = sum_of(tile, j, high, kept, sums, room)
-        inverse = 1.0 / total
-        inverse_low = fma(inverse, 0.0 - lost, fma(inverse, 0.0 - total, 1.0)) * inverse
-        keep_parts(tile, j, kept, room, inverse, inverse_low)
+        inverse, inverse_low = inverse_in_parts(total, lost)
+        keep_in_two_parts(kept, FIRST * room + j, SECOND * room + j, inverse, inverse_low)
         odd += 8 - count_set(total == total)
     return odd
 
@@ -200,7 +196,7 @@ def keep_logs(tile, slots, high, temperature, kept, sums, room):
         total, lost = sum_of(tile, j, high, kept, sums, room)
         a, b = log_in_parts(total, lost, pivots(tile, j, kept, room))
         log = a + b
-        keep_parts(tile, j, kept, room, 0.0 - log, (log - a) - b)
+        keep_in_two_parts(kept, FIRST * room + j, SECOND * room + j, 0.0 - log, (log - a) - b)
         odd += 8 - count_set(total == total)
         peaked += count_set(is_peaked(tile, j, temperature, kept, room))
     return odd, peaked > 0
@@ -261,21 +257,15 @@ def sum_around_peaks(
 
 
 @inline
-def log_share(v, log, log_low, scale, scale_low, lowest):
-    """Return an element over the temperature less the logarithm of the sum."""
-    return fma(v, scale, log) + fma(larger(lowest, v), scale_low, log_low)
-
-
-@inline
 def write_log_share(tile, place, kept, slot, room, out, places, j, count, scale, scale_low, lowest):
     """Write a vector of each of four rows of elements over the temperature less the logarithms of their sums."""
     log, log_low = load(kept, FIRST * room + slot), load(kept, SECOND * room + slot)
     from_a, from_b, from_c, from_d = place
     a, b, c, d = places
-    value_a = log_share(load(tile, from_a + j), log, log_low, scale, scale_low, lowest)
-    value_b = log_share(load(tile, from_b + j), log, log_low, scale, scale_low, lowest)
-    value_c = log_share(load(tile, from_c + j), log, log_low, scale, scale_low, lowest)
-    value_d = log_share(load(tile, from_d + j), log, log_low, scale, scale_low, lowest)
+    value_a = minus_log_sum(load(tile, from_a + j), lowest, scale, scale_low, log, log_low)
+    value_b = minus_log_sum(load(tile, from_b + j), lowest, scale, scale_low, log, log_low)
+    value_c = minus_log_sum(load(tile, from_c + j), lowest, scale, scale_low, log, log_low)
+    value_d = minus_log_sum(load(tile, from_d + j), lowest, scale, scale_low, log, log_low)
     store_columns(out, a + j, value_a, count)
     store_columns(out, b + j, value_b, count)
     store_columns(out, c + j, value_c, count)
@@ -285,10 +275,8 @@ def write_log_share(tile, place, kept, slot, room, out, places, j, count, scale,
 @inline
 def subtract_logs(tile, tile_pitch, out, to, outer, pitch, rows, planes, count, temperature, kept, room):
     """Write the elements in the tile over the temperature minus the logarithms of the sums, four rows together."""
-    inverse = 1.0 / temperature
-    scale = splat(out, rounded(out, inverse))
-    scale_low = splat(out, (inverse - rounded(out, inverse)) + fma(-inverse, temperature, 1.0) * inverse)
-    lowest = splat(out, choose(out, -3.0e38, -1.0e308))  # -inf times a zero would be NaN
+    scale, scale_low = one_over(out, temperature)
+    scale, scale_low, lowest = splat(out, scale), splat(out, scale_low), splat(out, lowest_of(out))
     whole = count - count % lanes(out)
     for p in range(planes):
         slot = p * count

@@ -90,6 +90,4 @@ def log1p_in_parts(value, lost):
     a, b = log_in_parts(u, u_low, 0.0)
     y = a + b
     e, e_low = exponential_in_parts(-y, 0.0, 1.0)
-    product = u * e
-    rest = fma(u, e, -product) + (u * e_low + u_low * e)
-    return y, (product - 1.0) + rest
+    return y, log_step(u, u_low, e, e_low)

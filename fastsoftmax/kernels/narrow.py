@@ -23,6 +23,7 @@ from fastsoftmax.kernels.careful import (
 )
 from fastsoftmax.kernels.exponential import (
     add_exactly,
+    add_smaller,
     exponential,
     log2e_over,
     log2e_wide,
@@ -31,7 +32,7 @@ from fastsoftmax.kernels.exponential import (
     nodes,
 )
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_step, one_more
-from fastsoftmax.kernels.pivot import MAX_PIVOT, sum_of_four
+from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, sum_of_four
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, TINY, share
 from fastsoftmax.kernels.storage import room_for_columns, room_for_tile
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
@@ -48,7 +49,6 @@ from fastsoftmax.simd import (
     load_group,
     load_wide,
     narrowed,
-    quarters,
     repeated,
     rounded,
     select,
@@ -63,7 +63,6 @@ from fastsoftmax.simd import (
 LIMIT = {"float32": 128, "float64": 64}
 MANY = 8
 DELICATE = 0.5  # under it (but not under TINY) the last place of a logsumexp is far under that of the sum
-NOTHING = -200.0  # 2^-200 is 0 as a float32
 
 
 # --- sums -----------------------------------------------------------------------------------------------------------
@@ -95,13 +94,6 @@ def floors_of(x, pivot, high):
 
 
 @inline
-def carry(a, b):
-    """Return a + b and what its rounding lost, of |a| >= |b| (Dekker's fast two-sum)."""
-    s = a + b
-    return s, b - (s - a)
-
-
-@inline
 def keep_terms_of_rows(x, tile, n, pivot, high, low):
     """Replace the tile's elements by their terms, and return the sums of these in two parts, NaN if there is a NaN.
 
@@ -116,32 +108,18 @@ def keep_terms_of_rows(x, tile, n, pivot, high, low):
     while j < n - (GROUP - 1):
         e, large, small, _ = exponential(larger(group_floor, load_group(tile, width * j)), high, low, group_magic)
         store(tile, width * j, e)
-        a, b, c, d = quarters(large)
-        total, rest_a = carry(total, a)
-        total, rest_b = carry(total, b)
-        total, rest_c = carry(total, c)
-        total, rest_d = carry(total, d)
-        lost = lost + (sum_of_four(small) + ((rest_a + rest_b) + (rest_c + rest_d)))
+        total, rests = add_group(total, large)
+        lost = lost + (sum_of_four(small) + sum_of_four(rests))
         j += GROUP
     while j < n:
         e, large, small, _ = exponential(larger(floor, load(tile, width * j)), high, low, magic)
         store(tile, width * j, e)
-        total, rest = carry(total, large)
+        total, rest = add_smaller(total, large)
         lost = lost + (rest + small)
         j += 1
     if n == 1:
         return load(tile, 0), lost * 0.0
-    return carry(total - above, lost)
-
-
-@inline
-def add_four_exactly(total, lost, group):
-    """Return total + the four vectors of a group, and `lost` plus what the rounding of that sum lost."""
-    a, b, c, d = quarters(group)
-    total, lost = add_exactly(total, lost, a)
-    total, lost = add_exactly(total, lost, b)
-    total, lost = add_exactly(total, lost, c)
-    return add_exactly(total, lost, d)
+    return add_smaller(total - above, lost)
 
 
 @inline
@@ -175,8 +153,8 @@ def sum_around_peaks(x, tile, n, maximum, high, low):
         total, lost = add_exactly(total, lost + small, large)
         j += 1
     _, large, small, _ = exponential(maximum, high, low, magic)
-    total, lost = carry(widened(total), widened(lost))
-    peak, peak_low = carry(widened(large), widened(small))
+    total, lost = add_smaller(widened(total), widened(lost))
+    peak, peak_low = add_smaller(widened(large), widened(small))
     inverse = 1.0 / peak
     ratio = total * inverse
     return ratio, (fma(ratio, 0.0 - peak, total) + fma(ratio, 0.0 - peak_low, lost)) * inverse, widened(ties)
@@ -314,7 +292,7 @@ def add_log(x, maximum, value, lost, ties, high, low):
     a, b = log_in_parts(u, u_low, 0.0)
     log = a + b
     _, large, small, _ = exponential(0.0 - log, high, low, magic_number(x, 0.0))
-    e, e_low = carry(large, small)
+    e, e_low = add_smaller(large, small)
     s, s_lost = add_exactly(maximum, log_step(u, u_low, e, e_low), log)
     return s + s_lost
 

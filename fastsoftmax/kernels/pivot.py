@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import add_exactly, factored_exponential, magic_number, nodes
+from fastsoftmax.kernels.exponential import add_exactly, add_smaller, factored_exponential, magic_number, nodes
 from fastsoftmax.simd import (
     all_in_range,
     any_set,
@@ -86,21 +86,24 @@ def sum_of_four(group):
 
 
 @inline
-def add_below_ceiling(total, term):
-    """Return total + term and what its rounding lost, total >= term (Dekker's fast two-sum)."""
-    s = total + term
-    return s, term - (s - total)
+def add_group(total, group):
+    """Return total with the four vectors of a group added, all smaller than it, and what each addition lost."""
+    a, b, c, d = quarters(group)
+    total, a = add_smaller(total, a)
+    total, b = add_smaller(total, b)
+    total, c = add_smaller(total, c)
+    total, d = add_smaller(total, d)
+    return total, join(a, b, c, d)
 
 
 @inline
-def add_group(total, group):
-    """Return total with the four vectors of a group added, and what that lost."""
+def add_four_exactly(total, lost, group):
+    """Return total + the four vectors of a group, and `lost` plus what the rounding of that sum lost."""
     a, b, c, d = quarters(group)
-    total, a = add_below_ceiling(total, a)
-    total, b = add_below_ceiling(total, b)
-    total, c = add_below_ceiling(total, c)
-    total, d = add_below_ceiling(total, d)
-    return total, join(a, b, c, d)
+    total, lost = add_exactly(total, lost, a)
+    total, lost = add_exactly(total, lost, b)
+    total, lost = add_exactly(total, lost, c)
+    return add_exactly(total, lost, d)
 
 
 @inline

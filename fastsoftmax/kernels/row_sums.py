@@ -136,7 +136,7 @@ def sum_together(x, start, step, rows, n, terms, j, j_step, high, low, largest_s
 
 
 @inline
-def keep_in_two_parts(x, kept, value, rest):
-    """Keep 8 float64 numbers as two numbers each of the type that x is computed in."""
-    store(kept, FIRST, value)
-    store(kept, SECOND, (value - load_wide(kept, FIRST)) + rest)
+def keep_in_two_parts(kept, first, second, value, rest):
+    """Keep 8 float64 numbers as two numbers each of the type of `kept`, at two places there."""
+    store(kept, first, value)
+    store(kept, second, (value - load_wide(kept, first)) + rest)

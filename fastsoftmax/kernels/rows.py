@@ -49,7 +49,6 @@ from fastsoftmax.simd import (
     select,
     smaller,
     splat_group,
-    splat_wide,
     store,
 )
 
@@ -64,13 +63,17 @@ PATIENCE = 64  # rows done the sure way when going ahead has failed
 
 
 @inline
-def keep_inverses(x, kept):
-    """Keep 1 / sum of all rows, as two numbers: multiplying by it adds no rounding of its own."""
-    total, lost = load_wide(kept, TOTAL), load_wide(kept, LOST)
+def inverse_in_parts(total, lost):
+    """Return 1 / (total + lost) of float64, numbers or vectors, in two parts."""
     inverse = 1.0 / total
-    keep_in_two_parts(
-        x, kept, inverse, fma(inverse, splat_wide(0.0) - lost, fma(inverse, splat_wide(0.0) - total, 1.0)) * inverse
-    )
+    return inverse, fma(inverse, 0.0 - lost, fma(inverse, 0.0 - total, 1.0)) * inverse
+
+
+@inline
+def keep_inverses(kept):
+    """Keep 1 / sum of all rows, as two numbers: multiplying by it adds no rounding of its own."""
+    inverse, inverse_low = inverse_in_parts(load_wide(kept, TOTAL), load_wide(kept, LOST))
+    keep_in_two_parts(kept, FIRST, SECOND, inverse, inverse_low)
 
 
 @inline
@@ -80,8 +83,7 @@ def inverse_of(out, total, lost):
         inverse = 1.0 / (total + lost)
         high = rounded(out, inverse)
         return high, rounded(out, inverse - high)
-    inverse = 1.0 / total
-    return inverse, fma(-inverse, lost, fma(-inverse, total, 1.0)) * inverse
+    return inverse_in_parts(total, lost)
 
 
 @inline
@@ -113,7 +115,7 @@ def softmax_ahead(x, x_start, x_step, out, out_start, out_step, terms, in_out, f
         start, to = x_start + r * x_step, out_start + r * out_step
         j = to * in_out
         done, _ = sum_together(x, start, x_step, rows, n, terms, j, j_step, high, low, 2.0, kept)
-        keep_inverses(x, kept)
+        keep_inverses(kept)
         for k in range(done):
             end = load_group(kept, ENDS + k * 4 * lanes(x))
             scale_terms(terms, j + k * j_step, n, end, kept[FIRST + k], kept[SECOND + k], out, to + k * out_step)
@@ -146,7 +148,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
                 careful_softmax(x, start, n, out, to, temperature)
             else:
                 keep_sum(x, kept, 0, total, lost)
-                keep_inverses(x, kept)
+                keep_inverses(kept)
                 scale_terms(terms, to * in_out, n, end, kept[FIRST], kept[SECOND], out, to)
             r += 1
     keep_alive(room)
@@ -169,6 +171,19 @@ def in_two_parts(x, value, rest):
 
 
 @inline
+def one_over(x, temperature):
+    """Return 1 / temperature as two numbers of the type that x is computed in."""
+    inverse = 1.0 / temperature
+    return in_two_parts(x, inverse, fma(-inverse, temperature, 1.0) * inverse)
+
+
+@inline
+def lowest_of(x):
+    """Return a number nearly as low as any: in place of -inf, whose product with a zero would be NaN."""
+    return choose(x, -3.0e38, -1.0e308)
+
+
+@inline
 def log_share(v, maximum, scale, scale_low, minus_log, minus_log_low):
     """Return (v - maximum) · (scale + scale_low) - log, terms of one sign."""
     d, lost = exact_difference(v, maximum)
@@ -181,8 +196,7 @@ def log_share(v, maximum, scale, scale_low, minus_log, minus_log_low):
 def subtract_peak(x, start, n, out, to, maximum, log, log_low, temperature):
     """Write (x - maximum) / temperature - log, which keeps the logarithm's precision where x is the maximum."""
     width = 4 * lanes(x)
-    inverse = 1.0 / temperature
-    scale, scale_low = in_two_parts(x, inverse, fma(-inverse, temperature, 1.0) * inverse)
+    scale, scale_low = one_over(x, temperature)
     log, log_low = in_two_parts(x, log, log_low)
     scale, scale_low, maximum = splat_group(x, scale), splat_group(x, scale_low), splat_group(x, maximum)
     log, log_low = splat_group(x, -log), splat_group(x, -log_low)
@@ -198,11 +212,10 @@ def subtract_peak(x, start, n, out, to, maximum, log, log_low, temperature):
 def subtract_log_sum(x, start, n, out, to, log_high, log_low, temperature):
     """Write x / temperature - log_sum, all factors in two parts."""
     width = 4 * lanes(x)
-    inverse = 1.0 / temperature
-    scale, scale_low = in_two_parts(x, inverse, fma(-inverse, temperature, 1.0) * inverse)
+    scale, scale_low = one_over(x, temperature)
     scale, scale_low = splat_group(x, scale), splat_group(x, scale_low)
     high, low = splat_group(x, -log_high), splat_group(x, -log_low)
-    lowest = splat_group(x, choose(x, -3.0e38, -1.0e308))  # -inf times a zero would be NaN
+    lowest = splat_group(x, lowest_of(x))
     end = load_group(x, start + n - width)  # before `out`, which may be x, is written to
     whole = n - n % width
     for i in range(0, whole, width):
@@ -212,10 +225,10 @@ def subtract_log_sum(x, start, n, out, to, log_high, log_low, temperature):
 
 
 @inline
-def keep_logarithms(x, kept):
+def keep_logarithms(kept):
     """Keep the logarithms of the sums of all rows, as two numbers."""
     a, b = log_in_parts(load_wide(kept, TOTAL), load_wide(kept, LOST), load_wide(kept, PIVOT))
-    keep_in_two_parts(x, kept, a + b, (a - (a + b)) + b)
+    keep_in_two_parts(kept, FIRST, SECOND, a + b, (a - (a + b)) + b)
 
 
 @inline
@@ -227,7 +240,7 @@ def log_softmax_ahead(x, x_start, x_step, out, out_start, out_step, first, last,
         rows = min(together, last - r)
         start, to = x_start + r * x_step, out_start + r * out_step
         done, has_sum = sum_together(x, start, x_step, rows, n, None, 0, 0, high, low, LARGE_SHARE, kept)
-        keep_logarithms(x, kept)
+        keep_logarithms(kept)
         for k in range(done):
             log_high, log_low = float(kept[FIRST + k]), float(kept[SECOND + k])
             subtract_log_sum(x, start + k * x_step, n, out, to + k * out_step, log_high, log_low, temperature)
@@ -251,8 +264,11 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
         stop = min(r + (1 if has_sum else PATIENCE), last)
         while r < stop:
             start, to = x_start + r * x_step, out_start + r * out_step
-            total, lost, peak, pivot, _ = sum_surely(x, start, n, None, 0, high, low)
-            if any_set(peak >= LARGE_SHARE * total):
+            is_peaked, total, lost, pivot = has_sum, 0.0, 0.0, 0.0
+            if not has_sum:
+                total, lost, peak, pivot, _ = sum_surely(x, start, n, None, 0, high, low)
+                is_peaked = any_set(peak >= LARGE_SHARE * total)
+            if is_peaked:
                 maximum, total, lost = sum_around_peak(x, start, n, high, low, temperature)
                 if not math.isnan(total):
                     log, log_low = log1p_in_parts(total, lost)
@@ -260,7 +276,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             elif not math.isnan(total):
                 keep_sum(x, kept, 0, total, lost)
                 kept[PIVOT] = pivot
-                keep_logarithms(x, kept)
+                keep_logarithms(kept)
                 subtract_log_sum(x, start, n, out, to, float(kept[FIRST]), float(kept[SECOND]), temperature)
             if math.isnan(total):
                 careful_log_softmax(x, start, n, out, to, temperature)
@@ -281,7 +297,7 @@ def logsumexp_ahead(x, x_start, x_step, out, out_start, out_step, first, last, n
     while r < last:
         rows = min(together, last - r)
         done, has_sum = sum_together(x, x_start + r * x_step, x_step, rows, n, None, 0, 0, high, low, 2.0, kept)
-        keep_logarithms(x, kept)
+        keep_logarithms(kept)
         for k in range(done):
             result = float(kept[FIRST + k])
             if is_delicate(x, result):
@@ -310,7 +326,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
                 total, lost, _, pivot, _ = sum_surely(x, start, n, None, 0, high, low)
                 keep_sum(x, kept, 0, total, lost)
                 kept[PIVOT] = pivot
-                keep_logarithms(x, kept)
+                keep_logarithms(kept)
                 result = float(kept[FIRST])
                 is_plain = not (math.isnan(total) or is_delicate(x, result))
             if not is_plain:

@@ -15,13 +15,14 @@ from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import (
     MAGIC_DOUBLE,
     add_exactly,
+    add_smaller,
     exponential,
     magic_integer,
     magic_number,
     nodes,
     pivot_in,
 )
-from fastsoftmax.kernels.pivot import MAX_PIVOT, aim, lowest_exponent, sum_of_four
+from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, aim, lowest_exponent, sum_of_four
 from fastsoftmax.simd import (
     absolute,
     choose,
@@ -130,13 +131,6 @@ def load_four(tile, at, pitch):
 
 
 @inline
-def add_smaller(total, g):
-    """Return total + g, total >= g >= 0, and what the rounding lost (Dekker's two-sum)."""
-    s = total + g
-    return s, g - (s - total)
-
-
-@inline
 def has_pivot(x, maximum, high):
     """Tell which maxima have a pivot."""
     return absolute(maximum * (high / nodes(x))) < MAX_PIVOT
@@ -209,19 +203,11 @@ def sum_segment(tile, at, pitch, rows, terms, maximum, floor, high, low, magic, 
         if maximum is not None:
             is_maximum = v == join(maximum, maximum, maximum, maximum)
             large, small = select(is_maximum, 0.0, large), select(is_maximum, 0.0, small)
-            a, b, c, d = quarters(large)
-            total, lost = add_exactly(total, lost, a)
-            total, lost = add_exactly(total, lost, b)
-            total, lost = add_exactly(total, lost, c)
-            total, lost = add_exactly(total, lost, d)
+            total, lost = add_four_exactly(total, lost, large)
             lost = lost + sum_of_four(small)
         else:
-            a, b, c, d = quarters(large)
-            total, a_lost = add_smaller(total, a)
-            total, b_lost = add_smaller(total, b)
-            total, c_lost = add_smaller(total, c)
-            total, d_lost = add_smaller(total, d)
-            lost = lost + (((a_lost + b_lost) + (c_lost + d_lost)) + sum_of_four(small))
+            total, rests = add_group(total, large)
+            lost = lost + (sum_of_four(rests) + sum_of_four(small))
     return total, lost
 
 
@@ -275,13 +261,6 @@ def clear(tile, slots, kept, sums, room):
         store(kept, MAXIMUM * room + j, splat(tile, -math.inf))
         store(kept, MAGIC * room + j, splat(tile, magic_number(tile, 0.0)))
     store(kept, MAXIMUM * room + slots, splat(tile, 0.0))
-
-
-@inline
-def keep_parts(x, j, kept, room, value, rest):
-    """Keep 8 float64 numbers as two numbers each of the type that x is computed in."""
-    store(kept, FIRST * room + j, value)
-    store(kept, SECOND * room + j, (value - load_wide(kept, FIRST * room + j)) + rest)
 
 
 @inline

@@ -10,11 +10,11 @@ from fastsoftmax.simd import (
     copy_one,
     lanes,
     larger,
+    largest_of_four,
     load,
     load_columns,
     load_two,
     load_two_columns,
-    quarters,
     store,
     store_columns,
 )
@@ -66,13 +66,6 @@ def store_few(tile, out, start, step, rows, n):
         for k in range(rows):
             for j in range(n):
                 copy_one(tile, width * j + k, out, start + k * step + j)
-
-
-@inline
-def largest_of_four(group):
-    """Return the larger lanes of the four vectors of a group."""
-    a, b, c, d = quarters(group)
-    return larger(larger(a, b), larger(c, d))
 
 
 @inline

@@ -15,7 +15,16 @@ from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, 
 from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_integer, magic_number, nodes
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import MAX_PIVOT
-from fastsoftmax.kernels.rows import LARGE_SHARE, ROW_PARAMETERS, inverse_of, is_delicate, share
+from fastsoftmax.kernels.rows import (
+    LARGE_SHARE,
+    ROW_PARAMETERS,
+    inverse_of,
+    is_delicate,
+    lowest_of,
+    minus_log_sum,
+    one_over,
+    share,
+)
 from fastsoftmax.kernels.storage import write
 from fastsoftmax.kernels.textbook import part, put
 from fastsoftmax.simd import (
@@ -25,7 +34,6 @@ from fastsoftmax.simd import (
     larger,
     largest,
     ldexp_small,
-    rounded,
     select,
     shift_exponent,
     splat,
@@ -113,10 +121,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
 def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write x - (log total + pivot · ln 2), the subtrahend in two parts."""
     high, low = log2e_over(x, temperature)
-    inverse = 1.0 / temperature
-    scale = rounded(x, inverse)
-    scale_low = splat(x, (inverse - scale) + fma(-inverse, temperature, 1.0) * inverse)
-    lowest = splat(x, choose(x, -3.0e38, -1.0e308))
+    scale, scale_low = one_over(x, temperature)
     for r in range(first, last):
         start, to = x_start + r * x_step, out_start + r * out_step
         total, lost, pivot = sum_in_two_parts(x, start, n, high, low)
@@ -126,8 +131,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
         log_high, log_low = log_rounded(x, total, lost, pivot)
         for i in range(0, n, lanes(x)):
             v = part(x, start + i, n - i)
-            rest = fma(larger(lowest, v), scale_low, splat(x, -log_low))
-            put(out, to + i, fma(v, splat(x, scale), splat(x, -log_high)) + rest, n - i)
+            put(out, to + i, minus_log_sum(v, lowest_of(x), scale, scale_low, -log_high, -log_low), n - i)
 
 
 @kernel(*ROW_PARAMETERS)

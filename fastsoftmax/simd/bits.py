@@ -48,33 +48,31 @@ def split_exponent(typingctx, value):
     return pair(value), codegen
 
 
+def _add_shifted(shifts):
+    """Return what emits value plus steps, as bits, shifted by as much as the width of the type tells."""
+
+    def emit(builder, vector, x, t):
+        bits = bits_type(vector)
+        shift = ir.Constant(bits, [shifts[vector.dtype.bitwidth]] * vector.lanes)
+        moved = builder.shl(builder.bitcast(t, bits), shift)
+        return builder.bitcast(builder.add(builder.bitcast(x, bits), moved), x.type)
+
+    return emit
+
+
 @intrinsic
 def shift_exponent(typingctx, value, steps):
     """Return value * 2**n, where n is the integer in the low bits of the mantissa of `steps`.
 
     The integer is added to the exponent field: `value` and the result must be normal numbers.
     """
-
-    def emit(builder, vector, x, t):
-        bits = bits_type(vector)
-        mantissa = ir.Constant(bits, [MANTISSA_BITS[vector.dtype.bitwidth]] * vector.lanes)
-        exponent = builder.shl(builder.bitcast(t, bits), mantissa)
-        return builder.bitcast(builder.add(builder.bitcast(x, bits), exponent), x.type)
-
-    return lane_function(emit)((value, steps))
+    return lane_function(_add_shifted(MANTISSA_BITS))((value, steps))
 
 
 @intrinsic
 def add_node(typingctx, node, steps):
     """Return the number whose bits are those of the node plus steps · 2^(bits of a mantissa) / nodes, 16 or 8."""
-
-    def emit(builder, vector, x, t):
-        bits = bits_type(vector)
-        shift = ir.Constant(bits, [NODE_SHIFT[vector.dtype.bitwidth]] * vector.lanes)
-        moved = builder.shl(builder.bitcast(t, bits), shift)
-        return builder.bitcast(builder.add(builder.bitcast(x, bits), moved), x.type)
-
-    return lane_function(emit)((node, steps))
+    return lane_function(_add_shifted(NODE_SHIFT))((node, steps))
 
 
 @intrinsic
