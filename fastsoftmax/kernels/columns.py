@@ -23,7 +23,7 @@ from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, add_small
 from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.kernels.logarithm import log_in_parts
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
-from fastsoftmax.kernels.rows import inverse_in_parts, is_delicate, lowest_of, minus_log_sum, one_over, share
+from fastsoftmax.kernels.rows import inverse_in_parts, is_delicate, lowest_of, minus_log_sum, near_zero, one_over, share
 from fastsoftmax.kernels.storage import room_for_columns
 from fastsoftmax.kernels.strips import (
     FIRST,
@@ -370,7 +370,7 @@ def logsumexp_columns(
             a, b = log_in_parts(total, lost, pivots(tile, j, kept, room))
             result = a + b
             store(sums, TOTAL * room + j, result)
-            if count_set(result == result) < 8 or count_set(absolute(result) < choose(x, 0.125, 1.0)) > 0:
+            if count_set(result == result) < 8 or count_set(absolute(result) < near_zero(x)) > 0:
                 for slot in range(j, min(j + 8, planes * count)):
                     value = sums[TOTAL * room + slot]
                     if math.isnan(value) or is_delicate(x, value):

@@ -284,9 +284,15 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 
 
 @inline
+def near_zero(x):
+    """Return under which size a logsumexp is so near 0 that its last place is under the last place of the sum."""
+    return choose(x, 0.5, 1.0)
+
+
+@inline
 def is_delicate(x, result):
-    """Tell whether a logsumexp is so near 0, but not at it, that its last place is under the last place of the sum."""
-    return TINY <= abs(result) < choose(x, 0.5, 1.0)
+    """Tell whether a logsumexp is near 0, but not so near that its error is bounded absolutely."""
+    return TINY <= abs(result) < near_zero(x)
 
 
 @inline
