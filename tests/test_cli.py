@@ -96,7 +96,7 @@ def test_mistakes_get_one_line_and_status_2(logits, tmp_path, arguments, message
 
 
 def test_missing_extras_are_named(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_NEEDED", ("scipy", "no_such_library"))
+    monkeypatch.setattr(cli.compare, "NEEDED", ("scipy", "no_such_library"))
     assert cli.main(["compare"]) == 2
     assert capsys.readouterr().err == ('fastsoftmax: compare needs no_such_library: pip install "fastsoftmax[bench]"\n')
 
@@ -127,6 +127,6 @@ def test_ctrl_c_before_anything_was_measured(monkeypatch, capsys):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_info", interrupted)
+    monkeypatch.setattr(cli.info, "run", interrupted)
     assert cli.main(["info"]) == 130
     assert "interrupted" in capsys.readouterr().err

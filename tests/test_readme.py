@@ -54,7 +54,7 @@ def test_every_rung_is_in_the_ladder():
 
 @pytest.mark.parametrize("words", [c for c in commands() if c[0] == "fastsoftmax"], ids=" ".join)
 def test_command_lines_are_understood(words):
-    assert callable(cli._parser().parse_args(words[1:]).run)
+    assert callable(cli.parser().parse_args(words[1:]).run)
 
 
 def test_setting_up_takes_two_commands_and_the_gate_uses_them():

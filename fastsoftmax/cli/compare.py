@@ -1,0 +1,99 @@
+"""``fastsoftmax compare``: the race of all implementations."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress
+
+if TYPE_CHECKING:
+    from fastsoftmax.compare.results import Result
+
+NEEDED = ("scipy", "sklearn", "rich", "threadpoolctl")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to a parser's subparsers."""
+    command = commands.add_parser(
+        "compare",
+        help="race all implementations, on real input or on your own array",
+        description="Compare all rungs with NumPy, SciPy and those of torch, jax and onnxruntime that are "
+        "installed, for speed and (against exact values) for accuracy: on real input and standard shapes, "
+        "or on FILE.",
+    )
+    command.add_argument("file", nargs="?", metavar="FILE.npy", help="your own array, saved with numpy.save")
+    command.add_argument("--axis", type=int, help="the axis of FILE to reduce (default: -1)")
+    command.add_argument(
+        "--op", choices=("softmax", "log_softmax", "logsumexp"), help="one function only (default: all three)"
+    )
+    command.add_argument("--json", metavar="FILE", help="write the result there too")
+    command.add_argument("--threads", type=int, default=1, metavar="N", help="threads for each (default: 1)")
+    command.add_argument("--methods", metavar="A,B", help="these rungs only, as in stable,auto (default: all)")
+    command.add_argument("--quick", action="store_true", help="a few seconds, not a minute; rougher figures")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, show the result, and keep it where that is asked for."""
+    need("compare", NEEDED)
+    if options.axis is not None and options.file is None:
+        raise Failure("--axis goes with a FILE.npy; the built-in inputs have axes of their own")
+    if options.json is not None:
+        check_writable(Path(options.json))
+
+    from fastsoftmax.compare import contenders, lab, report, workloads
+
+    try:
+        contenders.pin(options.threads)
+        methods = None if options.methods is None else options.methods.replace(" ", "").split(",")
+        candidates = contenders.contenders(methods)
+        inputs: Sequence[workloads.Workload] = workloads.WORKLOADS
+        if options.file is not None:
+            axis = -1 if options.axis is None else options.axis
+            inputs = [workloads.from_file(options.file, axis, options.op)]
+        elif options.quick:
+            inputs = [workload for workload in inputs if workload.quick]
+    except workloads.InputError as error:
+        raise Failure(error) from None
+
+    with progress() as tell:
+        able, skipped = contenders.installed(candidates)
+        plan = lab.Plan(
+            inputs,
+            able,
+            threads=options.threads,
+            ops=(options.op,) if options.op else workloads.OPS,
+            seconds_a_table=_seconds(quick=options.quick, own=options.file is not None),
+        )
+        result = lab.new_result(plan, skipped)
+        try:
+            lab.run(plan, result, tell)
+        except KeyboardInterrupt:
+            if not any(table.rows for table in result.tables):
+                raise
+            result.interrupted = True
+
+    try:
+        report.show(result)
+    finally:  # also when nobody reads the report to its end
+        if options.json is not None:
+            _save(result, options.json)
+    return INTERRUPTED if result.interrupted else OK
+
+
+def _seconds(*, quick: bool, own: bool) -> float:
+    """Return how long to time a table; all the built-in ones and the rest have to fit into a minute."""
+    if quick:
+        return 0.1
+    return 3.0 if own else 0.7
+
+
+def _save(result: Result, path: str) -> None:
+    """Write the JSON; raise in one line where that fails after all."""
+    try:
+        result.save(path)
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}") from None
