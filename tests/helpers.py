@@ -11,6 +11,7 @@ import exactly
 import numpy as np
 
 import fastsoftmax
+from fastsoftmax.compare.families import FAMILIES, FAMILIES_64, family  # noqa: F401 - for all tests
 
 OPS = ("softmax", "log_softmax", "logsumexp")
 FLOATS = (np.float32, np.float64)
@@ -81,75 +82,6 @@ def same_bits(got, expected):
     assert got.shape == expected.shape
     np.testing.assert_array_equal(got, expected)
     np.testing.assert_array_equal(np.signbit(got) & ~np.isnan(got), np.signbit(expected) & ~np.isnan(expected))
-
-
-# -- rows of every kind -------------------------------------------------------------------------------------
-
-
-def _late_spike(rng, n):
-    x = rng.normal(-60, 1, n)
-    x[-1 - n // 9] = 40
-    return x
-
-
-def _one_peak(rng, n):
-    x = rng.normal(0, 1, n)
-    x[n // 2] = 90
-    return x
-
-
-def _masked(rng, n):
-    x = rng.normal(0, 5, n)
-    x[rng.random(n) < 0.5] = -np.inf
-    x[n // 3] = 1.5
-    return x
-
-
-def _huge_and_tiny(rng, n, huge):
-    return rng.choice([huge, -huge, 1e-30, -1.0, 0.0, 5.0, huge / 2], n)
-
-
-def _near_zero_sum(rng, n):
-    """Shifted so that logsumexp comes out near 0, where it cancels."""
-    x = rng.normal(0, 3, n)
-    return x - np.log(np.exp(x).sum()) + rng.normal(0, 0.05)
-
-
-FAMILIES = {
-    **{f"normal*{s}": (lambda rng, n, s=s: rng.normal(0, s, n)) for s in (1, 3, 10, 30, 100, 1000)},
-    **{f"normal{o:+g}": (lambda rng, n, o=o: rng.normal(o, 4, n)) for o in (1e4, -1e4, -150, 207, 88, -87, 709)},
-    "uniform 2000": lambda rng, n: rng.uniform(-2000, 2000, n),
-    "uniform 87": lambda rng, n: rng.uniform(-87, 0, n),
-    "ascending": lambda rng, n: np.sort(rng.normal(0, 20, n)),
-    "ascending steps": lambda rng, n: np.arange(n) * 0.75,
-    "descending": lambda rng, n: np.sort(rng.normal(0, 20, n))[::-1],
-    "one peak": _one_peak,
-    "late spike": _late_spike,
-    "equal": lambda rng, n: np.full(n, rng.normal(0, 40)),
-    "zeros": lambda rng, n: np.zeros(n),
-    "close tops": lambda rng, n: np.where(rng.random(n) < 0.5, 100.0, 100.0 - 1e-4),
-    "one above equals": lambda rng, n: np.where(np.arange(n) == n // 3, rng.uniform(0, 9), 0) + rng.uniform(-3, 3),
-    "two levels": lambda rng, n: rng.uniform(-3, 3) - rng.uniform(8, 18) * (rng.random(n) < 0.5),
-    "period 64": lambda rng, n: np.tile(np.repeat(rng.uniform(-16, 3, 4), 16), n // 64 + 1)[:n],
-    "few values": lambda rng, n: rng.choice(np.append(rng.normal(-9, 4, 20), 0.0), n, p=[*[0.999 / 20] * 20, 0.001]),
-    "small differences": lambda rng, n: 1 + rng.normal(0, 1e-6, n),
-    "-inf masks": _masked,
-    "subnormal": lambda rng, n: rng.choice([1e-310, -1e-310, 1e-40, -1e-42, 0.0, -0.0], n),
-    "1e30": lambda rng, n: _huge_and_tiny(rng, n, 1e30),
-    "largest": lambda rng, n: _huge_and_tiny(rng, n, 3e38),
-    "near 0": _near_zero_sum,
-    "far below": lambda rng, n: np.where(np.arange(n) == n // 2, 0.0, -rng.uniform(50, 100, n)),
-}
-FAMILIES_64 = {
-    "1e300": lambda rng, n: _huge_and_tiny(rng, n, 1e300),
-    "1.7e308": lambda rng, n: _huge_and_tiny(rng, n, 1.7e308),
-}
-
-
-def family(name, dtype, n, rows=3):
-    rng = np.random.default_rng([n, *name.encode()])
-    make = FAMILIES.get(name) or FAMILIES_64[name]
-    return np.stack([make(rng, n) for _ in range(rows)]).astype(dtype)
 
 
 # -- arrays in every layout ---------------------------------------------------------------------------------

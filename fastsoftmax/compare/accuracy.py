@@ -58,7 +58,7 @@ class Truth:
         totals = exact.totals(rows)
         if op == "logsumexp":
             self._columns: slice | NDArray[np.int64] = slice(None)
-            self._true = exact.logsumexp_of(totals)
+            self._true = exact.logsumexp_of(rows, totals)
         else:
             self._columns = _evenly(rows.shape[1], most)
             if not isinstance(self._columns, slice):  # the top element is the hardest one of log_softmax
@@ -97,7 +97,7 @@ class Truth:
     @cache  # noqa: B019 - a truth lives as long as its race
     def _unit(self, dtype: str) -> Array:
         """Return one ULP of the result's type at every exact value."""
-        return exact.spacing(self._true, dtype, floor=1.0 if self.op == "logsumexp" else 0.0)
+        return exact.spacing(self._true, dtype, near_zero=exact.NEAR_ZERO[self.op])
 
     def _gross(self, got: Array) -> str:
         """Return what is grossly off: two thirds of the type's digits lost, of the size that matters.
