@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-OK, INTERRUPTED, USAGE = 0, 130, 2
+OK, DISPROVED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 class Failure(Exception):
@@ -31,6 +31,14 @@ def check_writable(path: Path) -> None:
         raise Failure(f"cannot write {path}: no folder {path.absolute().parent}")
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise Failure(f"cannot write {path}: permission denied")
+
+
+def write(text: str, path: str) -> None:
+    """Write a file; raise in one line where that fails after all."""
+    try:
+        Path(path).write_text(text, "utf-8")
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}") from None
 
 
 @contextmanager

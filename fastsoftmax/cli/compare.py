@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress
-
-if TYPE_CHECKING:
-    from fastsoftmax.compare.results import Result
+from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress, write
 
 NEEDED = ("scipy", "sklearn", "rich", "threadpoolctl")
 
@@ -80,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         report.show(result)
     finally:  # also when nobody reads the report to its end
         if options.json is not None:
-            _save(result, options.json)
+            write(result.to_json(), options.json)
     return INTERRUPTED if result.interrupted else OK
 
 
@@ -89,11 +86,3 @@ def _seconds(*, quick: bool, own: bool) -> float:
     if quick:
         return 0.1
     return 3.0 if own else 0.7
-
-
-def _save(result: Result, path: str) -> None:
-    """Write the JSON; raise in one line where that fails after all."""
-    try:
-        result.save(path)
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}") from None
