@@ -43,7 +43,7 @@ def write(text: str, path: str) -> None:
 
 @contextmanager
 def progress() -> Iterator[Callable[[float, int, str], object]]:
-    """Show progress on stderr: a bar on a terminal, else a plain line for each table."""
+    """Show progress on stderr: a bar on a terminal, else plain lines, a score at most."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -54,8 +54,8 @@ def progress() -> Iterator[Callable[[float, int, str], object]]:
         def plain(done: float, of: int, text: str) -> None:
             nonlocal last
             if last <= done < of:
-                last = int(done) + 1
-                print(f"[{last}/{of}] {text.partition(':')[0]}", file=sys.stderr, flush=True)
+                print(f"[{int(done) + 1}/{of}] {text.partition(':')[0]}", file=sys.stderr, flush=True)
+                last = int(done) + max(1, of // 20)
 
         yield plain
         return

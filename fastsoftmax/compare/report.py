@@ -16,8 +16,8 @@ from rich.text import Text
 from fastsoftmax.compare.results import Result, Row, Table
 
 BASELINE = "scipy"
-_STYLE = {"exact": "green", "inexact": "yellow", "wrong": "bold red", "failed": "bold red"}
-_LOOK: Any = {
+STYLE = {"exact": "green", "inexact": "yellow", "wrong": "bold red", "failed": "bold red"}
+LOOK: Any = {
     "box": SIMPLE_HEAD,
     "collapse_padding": True,
     "pad_edge": False,
@@ -107,7 +107,7 @@ def ulps(value: float | None) -> str:
     """Write an error in ULP."""
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:.2f}" if value < 1000 else f"{value:.1e}".replace("e+0", "e")
+    return f"{value:.2f}" if value < 1000 else f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
 
 
 def _race(table: Table) -> RichTable:
@@ -116,7 +116,7 @@ def _race(table: Table) -> RichTable:
     title = f"{table.workload}: {table.op}"
     if not table.workload.startswith(shape):
         title += f" of {shape} {table.dtype}, axis {table.axis}"
-    grid = RichTable(title=escape(title), **_LOOK)
+    grid = RichTable(title=escape(title), **LOOK)
     grid.add_column("* fastsoftmax", no_wrap=True)
     for heading in ("best", "median", "ns/element", "GB/s", "x SciPy", "max ULP"):
         grid.add_column(heading, justify="right", no_wrap=True)
@@ -138,7 +138,7 @@ def _cells(table: Table, row: Row) -> list[str | Text]:
         f"{table.bytes_moved / row.best_ns:.1f}" if row.best_ns is not None else "-",
         f"{ratio:.2f}" if ratio else "-",
         ulps(row.max_ulp),
-        Text(row.verdict, style=_STYLE.get(row.verdict, "")),
+        Text(row.verdict, style=STYLE.get(row.verdict, "")),
     ]
 
 
@@ -149,7 +149,7 @@ def _name(row: Row) -> str:
 
 def _summary(result: Result) -> RichTable:
     """Return one line a table: who won, and how our default did against the best of the others."""
-    grid = RichTable(title="All tables", **_LOOK)
+    grid = RichTable(title="All tables", **LOOK)
     grid.add_column("input")
     for heading in ("function", "fastest exact"):
         grid.add_column(heading, no_wrap=True)
