@@ -87,9 +87,10 @@ def _panel(panel: Any, lines: dict[str, list[tuple[float, float]]], looks: dict[
     for name, points in lines.items():
         x, y = zip(*points, strict=True)
         shown = [min(max(error, FLOOR), CEILING) for error in y]
-        panel.plot(x, shown, label=short(name), marker=".", markersize=4, **looks[name])
+        panel.plot(x, shown, label=short(name), **looks[name])
     panel.set(xscale="log", yscale="log", ylim=(FLOOR, CEILING * 1.5))
     panel.axhspan(FLOOR, 2, color="#2e7d32", alpha=0.07, linewidth=0)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
+    panel.minorticks_off()
     panel.tick_params(labelsize=8)
