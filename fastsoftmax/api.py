@@ -78,7 +78,7 @@ def softmax(
     """
     plain_call = where is None and type(temperature) is float and temperature == 1.0
     if type(x) is np.ndarray and plain_call and method == "auto":
-        result = direct.elementwise("softmax_rows", x, axis, out)
+        result = direct.elementwise("softmax", x, axis, out)
         if result is not None:
             return result
     return _elementwise("softmax", x, axis, out, where, temperature, method)
@@ -124,7 +124,7 @@ def log_softmax(
     """
     plain_call = where is None and type(temperature) is float and temperature == 1.0
     if type(x) is np.ndarray and plain_call and method == "auto":
-        result = direct.elementwise("log_softmax_rows", x, axis, out)
+        result = direct.elementwise("log_softmax", x, axis, out)
         if result is not None:
             return result
     return _elementwise("log_softmax", x, axis, out, where, temperature, method)
@@ -194,7 +194,7 @@ def logsumexp(
     """
     plain_call = b is None and not keepdims and not return_sign and out is None and where is None
     if type(a) is np.ndarray and plain_call and method == "auto":
-        result = direct.reduction("logsumexp_rows", a, axis)
+        result = direct.reduction("logsumexp", a, axis)
         if result is not None:
             return result
     way = way_of(method)
