@@ -151,7 +151,7 @@ def write_log_softmax(x, start, out, to, n, piece, pivot, total, lost, temperatu
     """Write x - log((total + lost) · 2^pivot) for a piece."""
     first, last = ends_of(piece, n)
     log_high, log_low = log_rounded(x, total, lost, pivot)
-    subtract_log_sum(x, start + first, last - first, out, to + first, log_high, log_low, temperature)
+    subtract_log_sum(x, start + first, last - first, out, to + first, log_high, log_low, temperature, None, None)
 
 
 @kernel("in", "int", "out", "int", "int", "real")

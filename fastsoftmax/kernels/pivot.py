@@ -29,10 +29,12 @@ from fastsoftmax.simd import (
     largest,
     largest_of_four,
     load,
+    load_first,
     load_group,
     note_steps,
     quarters,
     select,
+    smaller,
     splat,
     splat_group,
     store,
@@ -200,6 +202,31 @@ def largest_below(x, start, n, limit):
         count += count_set(keep_last(select(is_limit, splat_group(x, 1.0), 0.0), n - whole) == 1.0)
         best = larger(select(is_limit, nothing, v), best)
     return float(largest(largest_of_four(best))), count
+
+
+@inline
+def two_largest(x, start, n):
+    """Return the largest of n elements, at least a group, and the largest of the others; NaN is passed over."""
+    width = 4 * lanes(x)
+    nothing = splat(x, -math.inf)
+    best = join(nothing, nothing, nothing, nothing)
+    second = best
+    whole = n - n % width
+    for i in range(0, whole, width):
+        v = load_group(x, start + i)
+        second = larger(smaller(v, best), second)
+        best = larger(v, best)
+    a, b, c, d = quarters(best)
+    second = largest_of_four(second)
+    for v in (b, c, d):
+        second, a = larger(smaller(v, a), second), larger(v, a)
+    for i in range(whole, n, lanes(x)):
+        v = load_first(x, start + i, min(lanes(x), n - i))
+        second, a = larger(smaller(v, a), second), larger(v, a)
+    maximum = largest(a)
+    is_maximum = a == maximum
+    below = largest(larger(second, select(is_maximum, nothing, a)))
+    return float(maximum), float(maximum) if count_set(is_maximum) > 1 else float(below)
 
 
 @inline

@@ -20,6 +20,7 @@ from fastsoftmax.kernels.pivot import (
     pivot_for,
     row_maximum,
     sum_exponentials,
+    two_largest,
 )
 from fastsoftmax.simd import (
     any_set,
@@ -79,8 +80,10 @@ def sum_around_peak(x, start, n, high, low, temperature):
 
     The sum is NaN as in `sum_surely`.
     """
-    maximum = row_maximum(x, start, n)
-    second, ties = largest_below(x, start, n, maximum)
+    maximum, second = two_largest(x, start, n)
+    ties = 1
+    if second == maximum:
+        second, ties = largest_below(x, start, n, maximum)
     pivot = pivot_for(x, maximum, high)
     rest_pivot = pivot_for(x, second if second > -math.inf else maximum, high)
     if math.isnan(pivot) or math.isnan(rest_pivot):

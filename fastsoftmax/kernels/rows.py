@@ -15,8 +15,7 @@ import math
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
-from fastsoftmax.kernels.careful import difference as exact_difference
-from fastsoftmax.kernels.exponential import log2e_over
+from fastsoftmax.kernels.exponential import add_exactly, log2e_over
 from fastsoftmax.kernels.logarithm import log1p_in_parts, log_in_parts
 from fastsoftmax.kernels.row_sums import (
     ENDS,
@@ -184,33 +183,15 @@ def lowest_of(x):
 
 
 @inline
-def log_share(v, maximum, scale, scale_low, minus_log, minus_log_low):
-    """Return (v - maximum) · (scale + scale_low) - log, terms of one sign."""
-    d, lost = exact_difference(v, maximum)
-    correction = fma(lost, scale, fma(d, scale_low, minus_log_low))
-    correction = select(correction == correction, correction, 0.0)  # of an infinite difference
-    return fma(d, scale, minus_log) + correction
+def log_share(v, maximum, top, lowest, scale, scale_low, minus_high, minus_low):
+    """Return v · (scale + scale_low) - log_sum, and `top` where v is the maximum, unless that is None."""
+    result = minus_log_sum(v, lowest, scale, scale_low, minus_high, minus_low)
+    return result if maximum is None else select(v == maximum, top, result)
 
 
 @inline
-def subtract_peak(x, start, n, out, to, maximum, log, log_low, temperature):
-    """Write (x - maximum) / temperature - log, which keeps the logarithm's precision where x is the maximum."""
-    width = 4 * lanes(x)
-    scale, scale_low = one_over(x, temperature)
-    log, log_low = in_two_parts(x, log, log_low)
-    scale, scale_low, maximum = splat_group(x, scale), splat_group(x, scale_low), splat_group(x, maximum)
-    log, log_low = splat_group(x, -log), splat_group(x, -log_low)
-    end = load_group(x, start + n - width)  # before `out`, which may be x, is written to
-    whole = n - n % width
-    for i in range(0, whole, width):
-        store(out, to + i, log_share(load_group(x, start + i), maximum, scale, scale_low, log, log_low))
-    if whole < n:
-        store(out, to + n - width, log_share(end, maximum, scale, scale_low, log, log_low))
-
-
-@inline
-def subtract_log_sum(x, start, n, out, to, log_high, log_low, temperature):
-    """Write x / temperature - log_sum, all factors in two parts."""
+def subtract_log_sum(x, start, n, out, to, log_high, log_low, temperature, maximum, top):
+    """Write x / temperature - log_sum, all factors in two parts, and `top` for the maximum (groups, or both None)."""
     width = 4 * lanes(x)
     scale, scale_low = one_over(x, temperature)
     scale, scale_low = splat_group(x, scale), splat_group(x, scale_low)
@@ -219,9 +200,22 @@ def subtract_log_sum(x, start, n, out, to, log_high, log_low, temperature):
     end = load_group(x, start + n - width)  # before `out`, which may be x, is written to
     whole = n - n % width
     for i in range(0, whole, width):
-        store(out, to + i, minus_log_sum(load_group(x, start + i), lowest, scale, scale_low, high, low))
+        v = load_group(x, start + i)
+        store(out, to + i, log_share(v, maximum, top, lowest, scale, scale_low, high, low))
     if whole < n:
-        store(out, to + n - width, minus_log_sum(end, lowest, scale, scale_low, high, low))
+        store(out, to + n - width, log_share(end, maximum, top, lowest, scale, scale_low, high, low))
+
+
+@inline
+def subtract_peak(x, start, n, out, to, peak, log, log_low, temperature):
+    """Write (x - peak) / temperature - log. What is written for the peak keeps the logarithm's precision."""
+    inverse = 1.0 / temperature
+    quotient = peak * inverse
+    rest = fma(peak, inverse, -quotient) + peak * (fma(-inverse, temperature, 1.0) * inverse)
+    total, rest = add_exactly(quotient, rest + log_low, log)
+    high, low = in_two_parts(x, total, rest)
+    maximum, top = splat_group(x, peak), splat_group(x, -(log + log_low))
+    subtract_log_sum(x, start, n, out, to, high, low, temperature, maximum, top)
 
 
 @inline
@@ -243,7 +237,8 @@ def log_softmax_ahead(x, x_start, x_step, out, out_start, out_step, first, last,
         keep_logarithms(kept)
         for k in range(done):
             log_high, log_low = float(kept[FIRST + k]), float(kept[SECOND + k])
-            subtract_log_sum(x, start + k * x_step, n, out, to + k * out_step, log_high, log_low, temperature)
+            place = start + k * x_step
+            subtract_log_sum(x, place, n, out, to + k * out_step, log_high, log_low, temperature, None, None)
         r += done
         if done < rows:
             return r, has_sum
@@ -277,7 +272,8 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
                 keep_sum(x, kept, 0, total, lost)
                 kept[PIVOT] = pivot
                 keep_logarithms(kept)
-                subtract_log_sum(x, start, n, out, to, float(kept[FIRST]), float(kept[SECOND]), temperature)
+                log, log_low = float(kept[FIRST]), float(kept[SECOND])
+                subtract_log_sum(x, start, n, out, to, log, log_low, temperature, None, None)
             if math.isnan(total):
                 careful_log_softmax(x, start, n, out, to, temperature)
             r += 1
