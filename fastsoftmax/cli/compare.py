@@ -33,12 +33,17 @@ def add_to(commands: Any) -> None:
     command.add_argument("--threads", type=int, default=1, metavar="N", help="threads for each (default: 1)")
     command.add_argument("--methods", metavar="A,B", help="these rungs only, as in stable,auto (default: all)")
     command.add_argument("--quick", action="store_true", help="a few seconds, not a minute; rougher figures")
+    command.add_argument(
+        "--list", action="store_true", help="list the contenders and stop: versions, threads, functions"
+    )
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare, show the result, and keep it where that is asked for."""
     need("compare", NEEDED)
+    if options.list:
+        return _list()
     if options.axis is not None and options.file is None:
         raise Failure("--axis goes with a FILE.npy; the built-in inputs have axes of their own")
     if options.json is not None:
@@ -97,3 +102,13 @@ def _save(result: Result, path: str) -> None:
         result.save(path)
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror}") from None
+
+
+def _list() -> int:
+    """Print who takes part, with what, and who cannot."""
+    from fastsoftmax.compare import contenders, report
+
+    candidates = contenders.contenders()
+    _, skipped = contenders.installed(candidates)
+    report.show_contenders(candidates, skipped)
+    return OK

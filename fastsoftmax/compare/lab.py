@@ -114,7 +114,7 @@ def check(
     """Run a contender once and judge its result; this first call is where it may compile."""
     row = results.Row(contender.name, contender.ours)
     try:
-        call = contender.prepare(op, source.array, axis, threads)
+        call = contender.call(op, source.array, axis, threads)
         output = call.fetch(call.run())
         found = truth.judge(output) if truth is not None else None
     except Unsupported as error:

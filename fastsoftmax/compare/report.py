@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,7 +14,9 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from fastsoftmax.compare.contender import Contender
 from fastsoftmax.compare.results import Result, Row, Table
+from fastsoftmax.compare.workloads import OPS
 
 BASELINE = "scipy"
 _STYLE = {"exact": "green", "inexact": "yellow", "wrong": "bold red", "failed": "bold red"}
@@ -55,6 +58,22 @@ def show(result: Result, console: Console | None = None) -> None:
     if result.interrupted:
         say("Interrupted: these are the results so far.", "bold yellow")
     say(closing(result), "bold")
+
+
+def show_contenders(candidates: Sequence[Contender], skipped: dict[str, str], console: Console | None = None) -> None:
+    """Print the records of the contenders, absent ones with the reason."""
+    console = console or Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    grid = RichTable(**_LOOK)
+    for heading in ("contender", "library", "what it is", "threads", "functions"):
+        grid.add_column(heading, no_wrap=heading == "contender")
+    for contender in candidates:
+        if contender.name in skipped:
+            grid.add_row(contender.name, contender.library, escape(skipped[contender.name]), "-", "-", style="dim")
+            continue
+        library = f"{contender.library} {contender.version}"
+        functions = "all" if contender.ops == OPS else ", ".join(contender.ops)
+        grid.add_row(contender.name, library, escape(contender.note), contender.threads, functions)
+    console.print(grid)
 
 
 def sentence(table: Table) -> str:

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from fastsoftmax.compare import report
+import fastsoftmax
+from fastsoftmax.compare import contenders, report
 
 
 @pytest.fixture
@@ -67,3 +68,13 @@ def test_durations(ns, text):
 )
 def test_ulps(value, text):
     assert report.ulps(value) == text
+
+
+def test_contenders_are_listed_absent_ones_with_the_reason():
+    out = io.StringIO()
+    report.show_contenders(contenders.contenders(["auto"]), {"torch": "not [installed]"}, Console(file=out, width=160))
+    lines = {line.split("  ")[0].strip(): line for line in out.getvalue().splitlines()}
+    assert "numpy.logaddexp.reduce" in lines["logaddexp"]
+    assert lines["logaddexp"].rstrip().endswith("logsumexp")
+    assert "not [installed]" in lines["torch"]
+    assert f"fastsoftmax {fastsoftmax.__version__}" in lines["fastsoftmax auto"]
