@@ -12,7 +12,7 @@ import numpy as np
 from fastsoftmax.compare import real, results
 from fastsoftmax.compare.accuracy import Truth
 from fastsoftmax.compare.contenders import Call, Contender, Unsupported, equal_threads
-from fastsoftmax.compare.timing import Lane, race
+from fastsoftmax.compare.lineup import Lineup
 from fastsoftmax.compare.workloads import Op, Workload
 
 # (tables done, of how many, what is being done)
@@ -91,21 +91,14 @@ def _fill(
         truth = Truth(op, source.array, axis)
     except TypeError:  # no exact values of this type here: timed all the same, of unknown accuracy
         truth = None
-    lanes: dict[str, Lane] = {}
-    try:
-        for contender in plan.contenders:
-            tell(0, f"checking {contender.name}")
-            row, call = check(contender, op, source, axis, plan.threads, truth)
-            table.rows.append(row)
-            if call is not None:
-                lanes[contender.name] = Lane(call.run)
-        race(list(lanes.values()), plan.seconds_a_table, progress=lambda done: tell(done, "timing"))
-    finally:
-        for row in table.rows:
-            lane = lanes.get(row.contender)
-            if lane is not None and lane.samples:
-                row.best_ns, row.median_ns = lane.best, lane.median
-                row.samples, row.loops = len(lane.samples), lane.loops
+    lineup = Lineup(table, op, source.array, plan.threads)
+    for contender in (contender for contender in plan.contenders if op in contender.ops):
+        tell(0, f"checking {contender.name}")
+        row, call = check(contender, op, source, axis, plan.threads, truth)
+        table.rows.append(row)
+        if call is not None:
+            lineup.enter(contender, call)
+    lineup.race(plan.seconds_a_table, lambda done: tell(done, "timing"))
 
 
 def check(

@@ -29,7 +29,9 @@ _LOOK: Any = {
     "caption_justify": "left",
     "caption_style": "dim",
 }
-_WIDTH = 110  # where the output is no terminal
+UNSTEADY = 0.1
+"""A machine that changes its pace by more than this is mentioned."""
+_WIDTH = 132  # where the output is no terminal
 
 
 def show(result: Result, console: Console | None = None) -> None:
@@ -49,6 +51,8 @@ def show(result: Result, console: Console | None = None) -> None:
             if row.reason:
                 say(f"{row.contender} {row.verdict}: {row.reason}")
         say(sentence(table))
+        if text := reliability(table):
+            say(text, "dim")
     console.print()
     if len(result.tables) > 1:
         console.print(_summary(result))
@@ -85,6 +89,35 @@ def sentence(table: Table) -> str:
     text = f"Fastest exact: {best.contender}, {duration(best.best_ns)}"
     ratio = table.times_faster_than(BASELINE, best)
     return f"{text}, {ratio:.1f} times as fast as SciPy." if ratio else f"{text}."
+
+
+def reliability(table: Table) -> str:
+    """Say what limits the race, how noisy it was, and whether the machine kept its pace; nothing of an old result."""
+    parts = []
+    if table.limits is not None:
+        limit = table.limits
+        moved, ns = ("read", limit.read_ns) if table.op == "logsumexp" else ("copy", limit.copy_ns)
+        parts.append(f"Limit: {duration(limit.of(table.op))} ({moved} {duration(ns)}, e^x {duration(limit.exp_ns)})")
+    if table.noise is not None:
+        parts.append(f"noise {percent(table.noise)}: ratios nearer to 1 mean nothing")
+    if table.wobble is not None and table.wobble > UNSTEADY:
+        parts.append(f"the machine changed its pace by {percent(table.wobble)}")
+    return "; ".join(parts) + "." if parts else ""
+
+
+def spread(row: Row) -> str:
+    """Write the interval of the median as a percentage on both sides."""
+    if row.median_ns is None or row.median_low_ns is None or row.median_high_ns is None:
+        return "-"
+    low, high = (100 * (end / row.median_ns - 1) for end in (row.median_low_ns, row.median_high_ns))
+    return f"{low:+.0f} {high:+.0f} %"
+
+
+def percent(share: float | None) -> str:
+    """Write a share of 1 as a percentage."""
+    if share is None or math.isnan(share):
+        return "-"
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def closing(result: Result) -> str:
@@ -137,7 +170,9 @@ def _race(table: Table) -> RichTable:
         title += f" of {shape} {table.dtype}, axis {table.axis}"
     grid = RichTable(title=escape(title), **_LOOK)
     grid.add_column("* fastsoftmax", no_wrap=True)
-    for heading in ("best", "median", "ns/element", "GB/s", "x SciPy", "max ULP"):
+    for heading in (
+        "ns/element", "best", "median", "95 %", "reused", "cold", "GB/s", "of limit", "x SciPy", "max ULP",
+    ):  # fmt: skip
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("verdict")
     for row in table.ranking:
@@ -151,10 +186,14 @@ def _cells(table: Table, row: Row) -> list[str | Text]:
     ratio = table.times_faster_than(BASELINE, row)
     return [
         _name(row),
+        f"{each:.3f}" if each is not None else "-",
         duration(row.best_ns),
         duration(row.median_ns),
-        f"{each:.3f}" if each is not None else "-",
+        spread(row),
+        duration(row.reused_ns),
+        duration(row.cold_ns),
         f"{table.bytes_moved / row.best_ns:.1f}" if row.best_ns is not None else "-",
+        percent(table.share_of_limit(row)),
         f"{ratio:.2f}" if ratio else "-",
         ulps(row.max_ulp),
         Text(row.verdict, style=_STYLE.get(row.verdict, "")),

@@ -28,6 +28,16 @@ def test_ours_are_marked_and_remarks_survive(text):
     assert "onnxruntime was skipped: not installed" in text
 
 
+def test_the_limit_the_interval_and_the_noise_are_shown(text, result):
+    (line,) = [line for line in text.splitlines() if line.startswith(" * auto") and "50 %" in line]
+    assert "-5 +10 %" in line
+    assert "80.0 ns" in line
+    assert "Limit: 40.0 ns (copy 40.0 ns, e^x 30.0 ns); noise 5.0 %: ratios nearer to 1 mean nothing." in text
+    result.tables[0].wobble = 0.25
+    assert report.reliability(result.tables[0]).endswith("the machine changed its pace by 25 %.")
+    assert report.reliability(result.tables[1]) == ""
+
+
 def test_sentences(result):
     digits, small = result.tables
     assert report.sentence(digits) == "Fastest exact: torch, 80.0 ns, 5.0 times as fast as SciPy."
