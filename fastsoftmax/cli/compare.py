@@ -30,6 +30,9 @@ def add_to(commands: Any) -> None:
         "--op", choices=("softmax", "log_softmax", "logsumexp"), help="one function only (default: all three)"
     )
     command.add_argument("--json", metavar="FILE", help="write the result there too")
+    command.add_argument("--html", metavar="FILE", help="write a page with pictures there, to open in a browser")
+    command.add_argument("--markdown", metavar="FILE", help="write tables in Markdown there")
+    command.add_argument("--from", dest="saved", metavar="RESULT.json", help="show what --json saved; measure nothing")
     command.add_argument("--threads", type=int, default=1, metavar="N", help="threads for each (default: 1)")
     command.add_argument("--methods", metavar="A,B", help="these rungs only, as in stable,auto (default: all)")
     command.add_argument("--quick", action="store_true", help="some seconds, not two minutes; rougher figures")
@@ -46,16 +49,33 @@ def run(options: argparse.Namespace) -> int:
         return _list()
     if options.axis is not None and options.file is None:
         raise Failure("--axis goes with a FILE.npy; the built-in inputs have axes of their own")
-    if options.json is not None:
-        check_writable(Path(options.json))
+    for path in (options.json, options.html, options.markdown):
+        if path is not None:
+            check_writable(Path(path))
+    if options.saved is not None and options.file is not None:
+        raise Failure("--from shows a saved result: it goes without a FILE.npy")
+    result = _measure(options) if options.saved is None else _load(options.saved)
 
-    from fastsoftmax.compare import contenders, lab, report, workloads
+    from fastsoftmax.compare import report
+
+    try:
+        report.show(result)
+    finally:  # also when nobody reads the report to its end
+        _keep(result, options)
+    return INTERRUPTED if result.interrupted else OK
+
+
+def _measure(options: argparse.Namespace) -> Result:
+    """Run the comparison; interrupted, it returns what was measured."""
+    from fastsoftmax.compare import contenders, lab, workloads
 
     try:
         contenders.pin(options.threads)
         methods = None if options.methods is None else options.methods.replace(" ", "").split(",")
         candidates = contenders.contenders(methods)
         inputs: Sequence[workloads.Workload] = workloads.WORKLOADS
+        if options.html is not None:
+            inputs = [*inputs, *workloads.CURVES]
         if options.file is not None:
             axis = -1 if options.axis is None else options.axis
             inputs = [workloads.from_file(options.file, axis, options.op)]
@@ -80,13 +100,7 @@ def run(options: argparse.Namespace) -> int:
             if not any(table.rows for table in result.tables):
                 raise
             result.interrupted = True
-
-    try:
-        report.show(result)
-    finally:  # also when nobody reads the report to its end
-        if options.json is not None:
-            _save(result, options.json)
-    return INTERRUPTED if result.interrupted else OK
+    return result
 
 
 def _seconds(*, quick: bool, own: bool) -> float:
@@ -96,12 +110,35 @@ def _seconds(*, quick: bool, own: bool) -> float:
     return 5.0 if own else 1.5
 
 
-def _save(result: Result, path: str) -> None:
-    """Write the JSON; raise in one line where that fails after all."""
+def _load(path: str) -> Result:
+    """Read a saved result; raise in one line where that fails."""
+    from fastsoftmax.compare.results import Result
+
     try:
-        result.save(path)
+        return Result.load(path)
     except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}") from None
+        raise Failure(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise Failure(f"cannot use {path}: {error}") from None
+
+
+def _keep(result: Result, options: argparse.Namespace) -> None:
+    """Write the files that are asked for; raise in one line where that fails after all."""
+    from fastsoftmax.compare import markdown, page
+
+    name = Path(options.file).name if options.file else "this machine"
+    texts = {
+        options.json: result.to_json(),
+        options.html: page.document(result, f"softmax, log_softmax and logsumexp on {name}"),
+        options.markdown: markdown.document(result),
+    }
+    for path, text in texts.items():
+        if path is None:
+            continue
+        try:
+            Path(path).write_text(text, "utf-8")
+        except OSError as error:
+            raise Failure(f"cannot write {path}: {error.strerror}") from None
 
 
 def _list() -> int:

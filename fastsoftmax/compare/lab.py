@@ -74,6 +74,8 @@ def _empty_table(workload: Workload, op: Op, source: real.Input) -> results.Tabl
         bytes_moved=(x.size + out_size) * x.itemsize,
         remark=source.remark,
         figures=source.figures,
+        series=workload.series,
+        at=workload.at,
     )
 
 
@@ -91,14 +93,15 @@ def _fill(
         truth = Truth(op, source.array, axis)
     except TypeError:  # no exact values of this type here: timed all the same, of unknown accuracy
         truth = None
-    lineup = Lineup(table, op, source.array, plan.threads)
+    lineup = Lineup(table, op, source.array, plan.threads) if table.series != "scale" else None
     for contender in (contender for contender in plan.contenders if op in contender.ops):
         tell(0, f"checking {contender.name}")
         row, call = check(contender, op, source, axis, plan.threads, truth)
         table.rows.append(row)
-        if call is not None:
+        if call is not None and lineup is not None:
             lineup.enter(contender, call)
-    lineup.race(plan.seconds_a_table, lambda done: tell(done, "timing"))
+    if lineup is not None:
+        lineup.race(plan.seconds_a_table, lambda done: tell(done, "timing"))
 
 
 def check(

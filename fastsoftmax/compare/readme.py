@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import fastsoftmax
-from fastsoftmax.compare.report import BASELINE, best_other, conditions, ulps
+from fastsoftmax.compare.report import BASELINE, best_other, conditions, duration, percent, spread, ulps
 from fastsoftmax.compare.results import Result, Row, Table
 
 OURS = "fastsoftmax auto"
@@ -58,6 +58,27 @@ def accuracy_table(result: Result) -> str:
     return _races(result, names, lambda table: [_error(table.row(name)) for name in names])
 
 
+def race_table(table: Table) -> str:
+    """Return all that is known of every contender in one race, best first."""
+    heads = ("contender", "verdict", "best", "median", "95 %", "reused", "cold", "of limit", "x SciPy", "max ULP")
+    lines = [
+        (
+            f"**{row.contender}**" if row.ours else row.contender,
+            row.verdict,
+            duration(row.best_ns),
+            duration(row.median_ns),
+            spread(row),
+            duration(row.reused_ns),
+            duration(row.cold_ns),
+            percent(table.share_of_limit(row)),
+            _ratio(table, BASELINE, row),
+            ulps(row.max_ulp),
+        )
+        for row in table.ranking
+    ]
+    return _markdown(heads, lines, left=2)
+
+
 def ladder_table() -> str:
     """Return the ladder, a row a rung, from `fastsoftmax.methods`."""
     heads = ("rung", "idea", "e^x", "reads + writes", "safe", "error bound", "source")
@@ -78,13 +99,13 @@ def ladder_table() -> str:
 
 def _columns(result: Result) -> list[str]:
     """Return our default first, then the peers in the order of the result."""
-    peers = (row.contender for table in result.tables for row in table.rows if not row.ours)
+    peers = (row.contender for table in result.races for row in table.rows if not row.ours)
     return [OURS, *dict.fromkeys(peers)]
 
 
 def _races(result: Result, heads: Sequence[str], cells: Callable[[Table], list[str]]) -> str:
     """Return a table with a row a race, and the conditions below it."""
-    lines = [[table.workload, f"`{table.op}`", *cells(table)] for table in result.tables]
+    lines = [[table.workload, f"`{table.op}`", *cells(table)] for table in result.races]
     return f"{_markdown(('input', 'function', *heads), lines, left=2)}\n\n{conditions(result)}."
 
 

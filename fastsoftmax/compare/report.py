@@ -42,7 +42,7 @@ def show(result: Result, console: Console | None = None) -> None:
     def say(text: str, style: str = "") -> None:
         console.print(Text(text, style=style), soft_wrap=True)
 
-    for table in result.tables:
+    for table in result.races:
         console.print()
         console.print(_race(table))
         if table.remark:
@@ -54,7 +54,7 @@ def show(result: Result, console: Console | None = None) -> None:
         if text := reliability(table):
             say(text, "dim")
     console.print()
-    if len(result.tables) > 1:
+    if len(result.races) > 1:
         console.print(_summary(result))
     say(conditions(result), "dim")
     for contender, why in result.skipped.items():
@@ -122,7 +122,7 @@ def percent(share: float | None) -> str:
 
 def closing(result: Result) -> str:
     """Name the contender that is the fastest exact one most often, and by how much it beats SciPy."""
-    winners = [(table, best) for table in result.tables if (best := table.fastest_exact())]
+    winners = [(table, best) for table in result.races if (best := table.fastest_exact())]
     if not winners:
         return "No contender was both timed and exact."
     name, wins = Counter(best.contender for _, best in winners).most_common(1)[0]
@@ -214,7 +214,7 @@ def _summary(result: Result) -> RichTable:
     for heading in ("x SciPy", "best other", "auto"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.caption = "auto: how many times as fast as the best other one fastsoftmax auto is"
-    for table in result.tables:
+    for table in result.races:
         best, rival, auto = table.fastest_exact(), best_other(table), table.row("fastsoftmax auto")
         ratio = table.times_faster_than(BASELINE, best) if best else None
         lead = table.times_faster_than(rival.contender, auto) if rival and auto else None

@@ -66,6 +66,10 @@ class Table:
     """How far from 1 a ratio of times may be by chance, found by timing one contender against itself."""
     wobble: float | None = None
     """By how much the machine was slower in slow laps than in fast ones."""
+    series: str = ""
+    """The curve that it is a point of, if any: over "size" or "scale"."""
+    at: float = 0.0
+    """Its place on that curve."""
 
     @property
     def elements(self) -> int:
@@ -118,6 +122,15 @@ class Result:
     tables: list[Table] = field(default_factory=list)
     interrupted: bool = False
     schema: int = SCHEMA
+
+    @property
+    def races(self) -> list[Table]:
+        """The tables that stand for themselves."""
+        return [table for table in self.tables if not table.series]
+
+    def curve(self, series: str, op: str) -> list[Table]:
+        """Return the points of a curve in their order."""
+        return sorted((t for t in self.tables if (t.series, t.op) == (series, op)), key=lambda table: table.at)
 
     def to_json(self) -> str:
         """Return the result as JSON; NaN and infinity, which JSON lacks, as strings."""
