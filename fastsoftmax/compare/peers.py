@@ -219,7 +219,7 @@ PEERS = (
         "onnxruntime",
         "onnxruntime",
         _onnxruntime,
-        "a model of one node",
+        "a model of one node; it keeps the memory of results",
         threads="an option of its session",
         extra="onnxruntime",
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import fastsoftmax
+from fastsoftmax.compare.page import charts
+from fastsoftmax.compare.page.svg import Picture
 from fastsoftmax.compare.report import BASELINE, best_other, conditions, duration, percent, spread, ulps
 from fastsoftmax.compare.results import Result, Row, Table
 
@@ -56,6 +58,23 @@ def accuracy_table(result: Result) -> str:
     """
     names = _columns(result)
     return _races(result, names, lambda table: [_error(table.row(name)) for name in names])
+
+
+def pictures(result: Result) -> dict[str, Picture]:
+    """Return the pictures that the result has the figures for, by their file names."""
+    drawn = {
+        "ratios.svg": charts.ratios(result),
+        "speed.svg": charts.speed_against_size(result, "softmax"),
+        "error.svg": charts.error_against_scale(result, "softmax"),
+    }
+    return {name: picture for name, picture in drawn.items() if picture is not None}
+
+
+def picture_links(result: Result, names: Sequence[str], folder: str) -> str:
+    """Return Markdown that shows those pictures, of the names given, that there are, with text alternatives."""
+    drawn = pictures(result)
+    links = (f"![{drawn[name].title}. {drawn[name].description}]({folder}/{name})" for name in names if name in drawn)
+    return "\n\n".join(links)
 
 
 def race_table(table: Table) -> str:

@@ -57,17 +57,14 @@ def _sections(result: Result) -> Iterable[tuple[str, str, str] | None]:
         "Both axes are logarithmic; higher is faster. The dashed line is the limit: copying the data (logsumexp: "
         "reading it) or e^x alone, whichever takes longer on this machine.",
     )
-    key = (
-        '<p class="key"><span class="ours">against the best other contender</span>'
-        '<span class="c-scipy">against SciPy</span></p>'
-    )
-    yield _pictures("ratios", "Against SciPy and the best of the others", [partial(charts.ratios, result)], "", key)
+    yield _pictures("ratios", "Against SciPy and the best of the others", [partial(charts.ratios, result)], "")
     yield _pictures(
         "roofline",
         "How near to the limit",
         [partial(charts.roofline, result)],
         "A rung is limited by memory under the sloping roofs and by arithmetic under the flat one. Filled points: an "
-        "input far larger than the cache; hollow ones: an input in the cache.",
+        "input far larger than the cache; hollow ones: an input in the cache. Points above the roof of memory keep "
+        "their rows in the cache from one pass to the next.",
     )
     yield _pictures(
         "error",
@@ -83,7 +80,7 @@ def _sections(result: Result) -> Iterable[tuple[str, str, str] | None]:
 
 
 def _pictures(
-    key: str, name: str, draw: Sequence[Callable[..., Picture | None]], caption: str, before: str = ""
+    key: str, name: str, draw: Sequence[Callable[..., Picture | None]], caption: str
 ) -> tuple[str, str, str] | None:
     """Return a section of pictures, each for a page and once more for a phone; the style sheet shows one of the two."""
     figures = ""
@@ -95,7 +92,7 @@ def _pictures(
                 f'<div class="on-phone">{narrow.svg()}</div></figure>'
             )
     text = f'<p class="soft">{escape(caption)}</p>' if caption else ""
-    return (key, name, text + before + figures) if figures else None
+    return (key, name, text + figures) if figures else None
 
 
 def _facts(result: Result) -> str:

@@ -63,7 +63,7 @@ class Axis:
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
         step = max(1, round((last - first) / (7 if abs(self.end - self.start) > 300 else 4)))
         found = [10.0**e for e in range(first, last + 1, step)]
-        if last - first <= 2:
+        if self.high <= 100 * self.low:
             found = [m * 10.0**e for e in range(first - 1, last + 1) for m in (1, 2, 5)]
         return [tick for tick in found if self.low <= tick <= self.high]
 
@@ -111,9 +111,10 @@ class Picture:
         self.body.append(f'<circle class="dot {classes}" cx="{a:.1f}" cy="{b:.1f}" r="{radius}">{what}</circle>')
 
     def bound(self, points: Sequence[Point], text: str) -> None:
-        """Draw a dashed line with a text above its end."""
+        """Draw a dashed line with a text above its highest part, towards the right."""
         path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
-        x, y = points[-1]
+        top = max(y for _, y in points)
+        x, y = [(x, y) for x, y in points if y > 0.95 * top][-1]
         self.body.append(f'<polyline class="bound" points="{path}"/>')
         self.text(self.x(x) - 2, self.y(y) - 6, text, "note", "end")
 
