@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from fastsoftmax.cli import compare, history, info
+from fastsoftmax.cli import compare, gate, history, info
 from fastsoftmax.cli.common import INTERRUPTED, OK, USAGE, Failure
 
-COMMANDS = (compare, history, info)
+COMMANDS = (compare, gate, history, info)
 
 
 class _Parser(argparse.ArgumentParser):

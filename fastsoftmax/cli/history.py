@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastsoftmax.cli.common import OK, Failure, need, progress
+from fastsoftmax.cli.common import OK, Failure, git, need, progress, repository
 
 NEEDED = ("asv", "rich", "virtualenv")
 FAILED = 1
@@ -38,15 +38,15 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Record, publish, and name the pages or open them."""
     need("history", NEEDED)
-    root = _repository()
+    root = repository("asv.conf.json")
     if options.commits < 1:
         raise Failure(f"{options.commits} commits are none: give at least 1")
-    if options.here and _git(root, "status", "--porcelain", "--untracked-files=no"):
+    if options.here and git(root, "status", "--porcelain", "--untracked-files=no"):
         raise Failure(
             "--here measures what is installed: commit your changes first, or they are taken for the last commit"
         )
     recorder = Recorder(root, options.bench, here=options.here)
-    chosen = _git(root, "rev-list", "--first-parent", f"-n{1 if options.here else options.commits}", "HEAD").split()
+    chosen = git(root, "rev-list", "--first-parent", f"-n{1 if options.here else options.commits}", "HEAD").split()
 
     failed = recorder.record(chosen)
     page = recorder.publish()
@@ -83,7 +83,7 @@ class Recorder:
         skipped = 0
         with progress() as tell:
             for i, commit in enumerate(commits):
-                title = f"{commit[:8]} {_git(self.root, 'log', '-1', '--format=%s', commit)}"
+                title = f"{commit[:8]} {git(self.root, 'log', '-1', '--format=%s', commit)}"
                 if self.is_recorded(commit):
                     skipped += 1
                     continue
@@ -168,23 +168,6 @@ def _call(root: Path, arguments: Sequence[str], see: Callable[[str], object]) ->
     return process.returncode
 
 
-def _repository() -> Path:
-    """Return the root of the repository that the user stands in; raise in one line if there is none to measure."""
-    try:
-        root = Path(_git(Path.cwd(), "rev-parse", "--show-toplevel"))
-    except FileNotFoundError:
-        raise Failure("history needs git") from None
-    except subprocess.CalledProcessError:
-        raise Failure("there is no git repository here: run this in a clone of the project") from None
-    if not (root / "asv.conf.json").exists():
-        raise Failure(f"{root} has no asv.conf.json: run this in a clone of the project")
-    try:
-        _git(root, "rev-parse", "--verify", "HEAD")
-    except subprocess.CalledProcessError:
-        raise Failure(f"{root} has no commit yet") from None
-    return root
-
-
 def _configuration(root: Path) -> dict[str, Any]:
     """Read asv's configuration: JSON with comments on lines of their own."""
     text = (root / "asv.conf.json").read_text("utf-8")
@@ -193,8 +176,3 @@ def _configuration(root: Path) -> dict[str, Any]:
     except ValueError as error:
         raise Failure(f"cannot read {root / 'asv.conf.json'}: {error}") from None
     return found
-
-
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
