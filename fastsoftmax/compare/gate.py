@@ -24,6 +24,7 @@ import numpy as np
 
 from fastsoftmax.compare import exact, gate_child, statistics
 from fastsoftmax.compare.workloads import OPS
+from fastsoftmax.ladder import RUNGS
 
 Case = dict[str, Any]
 
@@ -43,6 +44,8 @@ def _case(op: str, shape: Sequence[int], dtype: str = "float32", axis: int = -1,
     return {"op": op, "shape": list(shape), "dtype": dtype, "axis": axis, "method": "auto"} | more
 
 
+_OTHERS = tuple(rung for rung in RUNGS if rung.name not in ("auto", "parallel"))  # parallel has auto's kernels
+
 SPEED = (
     _case("softmax", [64, 1000], out=True),
     _case("log_softmax", [64, 1000], out=True),
@@ -56,7 +59,7 @@ SPEED = (
     _case("logsumexp", [500, 256], axis=0),
     _case("softmax", [1, 1 << 19], out=True),
     _case("softmax", [10]),
-    *(_case("softmax", [64, 1000], method=method, out=True) for method in ("naive", "stable", "online", "two_pass")),
+    *(_case("softmax", [256, 1000], method=rung.name, out=True) for rung in _OTHERS),
 )
 
 ERRORS = tuple(
@@ -65,7 +68,7 @@ ERRORS = tuple(
     for shape, axis in (([64, 1000], -1), ([64, 10], -1), ([200, 64], 0))
     for method, dtype in (
         *(("auto", dtype) for dtype in ("float32", "float64", "float16")),
-        *((method, "float32") for method in ("stable", "online", "two_pass")),
+        *((rung.name, "float32") for rung in _OTHERS if rung.stable),
     )
     for values in ("normal", "wide", "far", "peaked")
 )
