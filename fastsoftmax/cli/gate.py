@@ -24,7 +24,7 @@ def add_to(commands: Any) -> None:
         "gate",
         help="fail if a change is slower or less exact than its base",
         description="Compare the working tree with a base, side by side: time by turns on one CPU, errors against "
-        "exact values. Exit status 1 if anything is over 10 % slower in three rounds, or errs by over half an ULP "
+        "exact values. Exit status 1 if anything is over 8 % slower in the median, or errs by over half an ULP "
         "more. To be run in a clone of the project.",
     )
     command.add_argument("base", nargs="?", metavar="BASE", help="a commit (default: HEAD if files differ, else HEAD^)")

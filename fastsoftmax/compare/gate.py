@@ -1,9 +1,9 @@
 """The gate: is a version slower, or less exact, than another one? Made for noisy machines.
 
 Two processes, one a version, take turns call by call on one CPU, so that both see the same machine; what is judged
-are the ratios of neighbouring samples. Three things must agree before a case counts as slower: the interval of the
-median ratio, the ratio of the best times, and further rounds in new processes, since where a process happens to lie
-in memory is worth some per cent for all its life. Errors need no such care: they are the same every time.
+are the ratios of neighbouring samples. What looks slower is run again, in new processes, since where a process happens
+to lie in memory is worth some per cent for all its life; the ratios of all rounds decide together, as soon as the
+interval of their median leaves no doubt. Errors need no such care: they are the same every time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from threading import Timer
 from types import TracebackType
 from typing import Any
 
@@ -28,15 +29,17 @@ from fastsoftmax.ladder import RUNGS
 
 Case = dict[str, Any]
 
-SLOWER = 0.10
-"""A ratio beyond 1 by more than this counts as slower."""
+SLOWER = 0.08
+"""A median ratio beyond 1 by more than this counts as slower; by half of it, it is looked at again."""
 LESS_EXACT = 0.5
 """ULP that the largest error may grow by."""
 MUCH_LESS_EXACT = 0.05
 """Or this share of it, where that is more: the textbook rungs err by millions on some inputs."""
-ROUNDS = 3
-"""A case is slower only if it is in each of so many rounds."""
-PAIRS = 61
+LEAST_ROUNDS, MOST_ROUNDS = 3, 6
+"""Rounds before a case may count as slower, and after which it must be decided."""
+PATIENCE = 300.0
+"""Seconds for one answer, compiling included; a version that takes longer hangs."""
+PAIRS = 101
 _SAMPLE_NS = 1_000_000
 
 
@@ -116,11 +119,16 @@ class Version:
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        guard = Timer(PATIENCE, self._process.kill)
+        guard.start()
         try:
             print(json.dumps(request), file=self._process.stdin, flush=True)
             answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         except (BrokenPipeError, ValueError):
-            raise Failed("the process died") from None
+            hung = not guard.is_alive()
+            raise Failed(f"no answer within {PATIENCE:.0f} s" if hung else "the process died") from None
+        finally:
+            guard.cancel()
         if "error" in answer:
             raise Failed(answer["error"])
         return answer
@@ -154,55 +162,75 @@ def speed(new: Path, base: Path, tell: Tell = lambda done, of, text: None) -> li
         One a case of `SPEED`; what the base cannot do passes.
     """
     findings: dict[str, Finding] = {}
+    ratios: dict[str, list[float]] = {name_of(case): [] for case in SPEED}
     suspects: Sequence[Case] = SPEED
-    for lap in range(ROUNDS):
+    for lap in range(1, MOST_ROUNDS + 1):
         if not suspects:
             break
         cpu = _one_cpu()
-        slower = []
+        undecided = []
         with Version(new, cpu) as ours, Version(base, cpu) as theirs:
             for i, case in enumerate(suspects):
-                tell(i, len(suspects), f"speed, round {lap + 1} of {ROUNDS} at most: {name_of(case)}")
-                finding, suspicious = _race(case, ours, theirs)
-                findings[finding.name] = finding
-                if suspicious:
-                    slower.append(case)
-        suspects = slower
+                name = name_of(case)
+                tell(i, len(suspects), f"speed, round {lap}: {name}")
+                try:
+                    ratios[name] += _pairs(case, ours, theirs)
+                except Unmeasured as reason:
+                    findings[name] = Finding(name, reason.passed, str(reason))
+                    continue
+                verdict = judge(ratios[name], lap)
+                findings[name] = Finding(name, not verdict, describe(ratios[name], lap))
+                if verdict is None:
+                    undecided.append(case)
+        suspects = undecided
     return list(findings.values())
 
 
-def _race(case: Case, ours: Version, theirs: Version) -> tuple[Finding, bool]:
-    """Return the finding of one round, and whether the case should run again to be sure."""
-    name = name_of(case)
+class Unmeasured(Exception):
+    """A case has no ratio: ``passed`` if that is the base's fault."""
+
+    def __init__(self, text: str, *, passed: bool) -> None:
+        super().__init__(text)
+        self.passed = passed
+
+
+def _pairs(case: Case, ours: Version, theirs: Version) -> list[float]:
+    """Return ratios of neighbouring samples, ours over theirs."""
     try:
         base = theirs.time(case, 1)
     except Failed as error:
-        return Finding(name, True, f"new: the base has no such thing ({error})"), False
+        raise Unmeasured(f"new: the base has no such thing ({error})", passed=True) from None
     try:
         ours.time(case, 1)
+        loops = max(1, round(_SAMPLE_NS / min(base, theirs.time(case, 10))))
+        pairs = []
+        for k in range(PAIRS):
+            first, second = (ours, theirs) if k % 2 else (theirs, ours)
+            one, other = first.time(case, loops), second.time(case, loops)
+            pairs.append(one / other if first is ours else other / one)
     except Failed as error:
-        return Finding(name, False, str(error)), False
-    loops = max(1, round(_SAMPLE_NS / max(1.0, min(base, theirs.time(case, 10)))))
-    mine: list[float] = []
-    other: list[float] = []
-    for k in range(PAIRS):
-        turns = [(ours, mine), (theirs, other)]
-        for version, samples in turns if k % 2 else reversed(turns):
-            samples.append(version.time(case, loops))
-    slower, text = judge(mine, other)
-    return Finding(name, not slower, text), slower
+        raise Unmeasured(str(error), passed=False) from None
+    return pairs
 
 
-def judge(new: Sequence[float], base: Sequence[float]) -> tuple[bool, str]:
-    """Return whether paired samples say that the new version is slower, and the figures.
+def judge(ratios: Sequence[float], rounds: int) -> bool | None:
+    """Return whether the ratios of so many rounds say that the new version is slower; None if more are needed."""
+    middle = statistics.median(ratios)
+    if middle <= 1 + SLOWER / 2:
+        return False
+    if rounds < LEAST_ROUNDS:
+        return None
+    low, _ = statistics.median_interval(ratios)
+    if middle <= 1 + SLOWER:
+        return False
+    return True if low > 1 + SLOWER or rounds >= MOST_ROUNDS else None
 
-    Both must: the interval of the median of the ratios lies beyond `SLOWER`, and so does the ratio of the best.
-    """
-    ratios = (np.asarray(new) / np.asarray(base)).tolist()
+
+def describe(ratios: Sequence[float], rounds: int) -> str:
+    """Return the figures of a verdict."""
     low, high = statistics.median_interval(ratios)
-    best = min(new) / min(base)
-    slower = low > 1 + SLOWER and best > 1 + SLOWER
-    return slower, f"{statistics.median(ratios):.3f} of the base's time ({low:.3f} to {high:.3f}), best {best:.3f}"
+    often = "one round" if rounds == 1 else f"{rounds} rounds"
+    return f"{statistics.median(ratios):.3f} of the base's time ({low:.3f} to {high:.3f} in {often})"
 
 
 def errors(new: Path, base: Path, tell: Tell = lambda done, of, text: None) -> list[Finding]:

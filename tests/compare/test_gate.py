@@ -41,30 +41,45 @@ def package(tmp_path):
     return make
 
 
-def samples(rng, factor=1.0, spread=0.05, n=gate.PAIRS):
-    """Return times of a busy machine: a spread, a drift, and interruptions in both at once and in one alone."""
-    drift = 1 + 0.5 * np.sin(np.arange(n) / 5)
-    spikes = np.where(rng.random(n) < 0.1, 5.0, 1.0)
-    return list(1000 * factor * drift * spikes * (1 + spread * rng.standard_exponential(n)))
+def round_of(rng, factor=1.0):
+    """Return ratios of a busy machine: interruptions on one side or the other, and a place in memory worth 4 %."""
+
+    def side():
+        interrupted = rng.random(gate.PAIRS) < 0.2
+        return (1 + 0.2 * rng.standard_exponential(gate.PAIRS)) * np.where(interrupted, 3.0, 1.0)
+
+    return list(factor * rng.normal(1, 0.04) * side() / side())
+
+
+def verdict(rng, factor):
+    """Return what the gate says after as many rounds as it takes, and how many these were."""
+    ratios = []
+    for rounds in range(1, gate.MOST_ROUNDS + 1):
+        ratios += round_of(rng, factor)
+        slower = gate.judge(ratios, rounds)
+        if slower is not None:
+            return slower, rounds
+    raise AssertionError("no verdict")
 
 
 def test_thirty_per_cent_is_always_noticed(rng):
-    assert all(gate.judge(samples(rng, 1.3), samples(rng))[0] for _ in range(50))
+    assert all(verdict(rng, 1.3)[0] for _ in range(100))
 
 
 def test_the_same_is_not_slower(rng):
-    assert not any(gate.judge(samples(rng), samples(rng))[0] for _ in range(50))
+    found = [verdict(rng, 1.0) for _ in range(200)]
+    assert sum(slower for slower, _ in found) <= 1  # a run of sixteen such cases passes nine times of ten, or more
+    assert np.mean([rounds for _, rounds in found]) < 2
 
 
-@pytest.mark.parametrize("factor", [0.5, 0.9, 1.05])
-def test_faster_and_a_little_slower_pass(factor):
-    assert not gate.judge([factor * t for t in range(100, 141)], list(range(100, 141)))[0]
-
-
-def test_a_slower_median_alone_is_not_enough():
-    base = [100.0] * 41
-    assert gate.judge([130.0] * 41, base)[0]
-    assert not gate.judge([130.0] * 40 + [101.0], base)[0]  # the best is as good: it can do it
+def test_a_doubt_is_looked_at_again_and_settled():
+    steady = [1.3] * gate.PAIRS
+    assert [gate.judge(steady * k, k) for k in (1, 2, 3)] == [None, None, True]
+    assert gate.judge([1.06] * 3 * gate.PAIRS, 3) is False
+    doubtful = [1.0] * 20 + [1.12] * 2 + [1.3] * 20
+    assert [gate.judge(doubtful, k) for k in (3, 6)] == [None, True]
+    assert gate.judge([1.5] * gate.PAIRS + [1.0] * 2 * gate.PAIRS, 3) is False  # one unlucky process of three
+    assert "1.060 of the base's time (1.060 to 1.060 in 3 rounds)" in gate.describe([1.06] * 9, 3)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +140,15 @@ def test_a_process_that_dies_is_a_failure(package):
         version.time(CASE, 1)
 
 
+def test_a_process_that_hangs_is_a_failure(package, monkeypatch):
+    monkeypatch.setattr(gate, "PATIENCE", 2.0)
+    hung = package(
+        "hung", "def softmax(x, axis, method, out=None):", "def softmax(*a, **k):\n    import time; time.sleep(99)"
+    )
+    with Version(hung, None) as version, pytest.raises(Failed, match="no answer within 2 s"):
+        version.time(CASE, 1)
+
+
 def test_both_sides_see_the_same_input_and_time_something(package):
     with Version(package("one"), gate._one_cpu()) as version:
         result = version.result(CASE)
@@ -157,7 +181,7 @@ def test_only_what_is_slow_in_every_round_is_slower(monkeypatch):
     monkeypatch.setattr(gate, "SPEED", [gate._case("softmax", [1], method=m) for m in ("steady", "lucky", "same")])
     found = {finding.name.split(",")[0]: finding.passed for finding in gate.speed("new", "base")}
     assert found == {"softmax steady": False, "softmax lucky": True, "softmax same": True}
-    assert Played.started == 2 * gate.ROUNDS
+    assert Played.started == 2 * gate.LEAST_ROUNDS
 
 
 def test_the_cases_cover_every_function_and_rung():
