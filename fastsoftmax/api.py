@@ -42,13 +42,13 @@ def softmax(
     temperature : float, optional
         Divides x. Negative is allowed, so ``temperature=1/log(b)`` is the softmax to any base b.
     method : str, optional
-        A rung of the ladder; see `fastsoftmax.methods`.
+        A rung of the ladder; see `fastsoftmax.methods`, which also tells the error bound of each.
 
     Returns
     -------
     ndarray
         Of x's shape and type; `out` if that is given. Each element is within 2 ULP of the exact result for the given
-        numbers; one under the smallest normal number of its type may be flushed to 0.
+        numbers, half floats within 0.501; one under the smallest normal number of its type may be flushed to 0.
 
     Raises
     ------

@@ -114,7 +114,7 @@ def reduction(op: str, x: Array, axis: Any) -> Any:
 def _along_columns(
     op: str, x: Array, planes: int, n: int, inner: int, out: Array, out_outer: int, out_pitch: int
 ) -> None:
-    strip, chunk, blocks = strips(n, inner, planes, x.itemsize)
+    strip, chunk, blocks = strips(op.removesuffix("_rows"), n, inner, planes, x.itemsize)
     kernel = getattr(columns, op.replace("rows", "columns"))[x.dtype]
     places = x.ravel(), 0, n * inner, inner, out.ravel(), 0, out_outer, out_pitch
     kernel(*places, 0, blocks, planes, n, inner, strip, chunk, 1.0)

@@ -25,9 +25,10 @@ from fastsoftmax.ladder import Way
 
 TASK = 2**17  # elements that one thread takes at a time
 THREADED = 2**20  # elements from which on threads pay: to wake one takes as long as 2^18 of them
-CACHE = 2**19  # bytes of a strip that a kernel keeps at a time, if that gives NARROWEST columns of up to CHUNK bytes
+CACHE = 2**19  # bytes of a strip that a kernel keeps at a time, if that gives NARROWEST columns
 NARROWEST, WIDEST = 64, 1024
-CHUNK = 2**15
+TALL = 512  # rows of a strip that are kept together for softmax; of longer columns it computes e^x twice
+CHUNK = 64  # rows kept at a time otherwise
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it
@@ -188,7 +189,7 @@ class Work:
         kernel = getattr(columns, self.op + "_columns")[arrays.storage(self.x).dtype]
         x, out = arrays.base_of(arrays.storage(self.x)), arrays.base_of(arrays.storage(self.out))
         (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
-        strip, chunk, blocks = strips(n, inner, count, arrays.compute_type(self.x.dtype).itemsize)
+        strip, chunk, blocks = strips(self.op, n, inner, count, arrays.compute_type(self.x.dtype).itemsize)
         share = max(1, TASK // (n * strip)) if self.threaded else blocks
         sizes = count, n, inner, strip, chunk, self.temperature
         for x_start, out_start in _offsets(outer):
@@ -236,13 +237,14 @@ class Work:
         np.copyto(out, result, casting="unsafe")
 
 
-def strips(n: int, inner: int, planes: int, itemsize: int) -> tuple[int, int, int]:
+def strips(op: str, n: int, inner: int, planes: int, itemsize: int) -> tuple[int, int, int]:
     """Return how many columns make a strip, how many rows of it a chunk, and how many strips there are.
 
-    A chunk is the same whatever the strip: it may decide a result's last bit.
+    softmax of columns that are not very long keeps all terms of a strip; anything else goes down wide strips a chunk at
+    a time. A chunk is the same whatever the strip: it may decide a result's last bit.
     """
     lanes = 64 // itemsize
-    chunk = min(n, CHUNK // itemsize)
+    chunk = n if op == "softmax" and n <= TALL else min(n, CHUNK)
     widest = min(WIDEST, max(NARROWEST, CACHE // (chunk * itemsize) // lanes * lanes))
     if inner <= widest:
         strip = min(widest, inner * planes)

@@ -32,7 +32,8 @@ class Rung:
     stable : bool
         Whether no finite input makes it overflow.
     bound : str
-        Error bound; u is the unit roundoff (half an ULP of 1), n the length, range the largest less the smallest.
+        Error bound of softmax; u is the unit roundoff (half an ULP of 1), n the length, range the largest element less
+        the smallest. For 2 ULP, logsumexp's comes behind it: 1 ULP, or one ULP of 1 where it is nearer 0 than 0.001.
     source : str
         Where it comes from.
     """
@@ -56,9 +57,9 @@ class Way:
 
 
 RUNGS = (
-    Rung("naive", "exp, sum, divide", "2 + 2", 1, False, "(n + 2) u, unless it overflows", BLANCHARD),
-    Rung("stable", "subtract the maximum first", "3 + 2", 1, True, "(n + 2 + 2 range) u", BLANCHARD),
-    Rung("online", "maximum and sum in one pass", "2 + 1", 2, True, "(2 n + 2 + 2 range) u", MILAKOV),
+    Rung("naive", "exp, sum, divide", "2 + 2", 1, False, "(n + 8) u, unless it overflows", BLANCHARD),
+    Rung("stable", "subtract the maximum first", "3 + 2", 1, True, "(n + 8 + 2 range) u", BLANCHARD),
+    Rung("online", "maximum and sum in one pass", "2 + 1", 2, True, "(2 n + 8 + 2 range) u", MILAKOV),
     Rung("two_pass", "no maximum: e^x as 2^f and n, summed apart", "2 + 1", 2, True, EXACT, DUKHAN),
     Rung("parallel", "what auto does, on all threads whatever the size", "2 + 2", 1, True, EXACT, "here"),
     Rung("auto", "guessed exponent, kept terms; threads where they pay", "2 + 2", 1, True, EXACT, "here"),

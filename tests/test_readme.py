@@ -120,7 +120,7 @@ def test_every_picture_shown_exists_and_has_a_text_alternative():
     assert shown
     for text, path in shown:
         assert len(text) > 40
-        assert (ROOT / path).read_text("utf-8").startswith("<svg")
+        assert "<svg" in (ROOT / path).read_text("utf-8")
 
 
 def test_saved_result_is_the_one_shown():

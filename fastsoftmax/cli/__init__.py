@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from fastsoftmax.cli import compare, gate, history, info
+from fastsoftmax.cli import accuracy, compare, gate, history, info, prove
 from fastsoftmax.cli.common import INTERRUPTED, OK, USAGE, Failure
 
-COMMANDS = (compare, gate, history, info)
+COMMANDS = (compare, accuracy, prove, gate, history, info)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 2 for anything the user can mend (one line on stderr says what); 130 after Ctrl-C.
+        0; 1 where a bound was found not to hold; 2 for anything the user can mend (one line on stderr says what); 130
+        after Ctrl-C.
     """
     options = parser().parse_args(arguments)
     try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-OK, INTERRUPTED, USAGE = 0, 130, 2
+OK, DISPROVED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 class Failure(Exception):
@@ -32,6 +32,14 @@ def check_writable(path: Path) -> None:
         raise Failure(f"cannot write {path}: no folder {path.absolute().parent}")
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise Failure(f"cannot write {path}: permission denied")
+
+
+def write(text: str, path: str) -> None:
+    """Write a file; raise in one line where that fails after all."""
+    try:
+        Path(path).write_text(text, "utf-8")
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}") from None
 
 
 def repository(landmark: str) -> Path:
@@ -59,7 +67,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @contextmanager
 def progress() -> Iterator[Callable[[float, int, str], object]]:
-    """Show progress on stderr: a bar on a terminal, else a plain line for each table."""
+    """Show progress on stderr: a bar on a terminal, else plain lines, a score at most."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -70,8 +78,8 @@ def progress() -> Iterator[Callable[[float, int, str], object]]:
         def plain(done: float, of: int, text: str) -> None:
             nonlocal last
             if last <= done < of:
-                last = int(done) + 1
-                print(f"[{last}/{of}] {text.partition(':')[0]}", file=sys.stderr, flush=True)
+                print(f"[{int(done) + 1}/{of}] {text.partition(':')[0]}", file=sys.stderr, flush=True)
+                last = int(done) + max(1, of // 20)
 
         yield plain
         return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress
+from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress, write
 
 if TYPE_CHECKING:
     from fastsoftmax.compare.results import Result
@@ -133,12 +133,8 @@ def _keep(result: Result, options: argparse.Namespace) -> None:
         options.markdown: markdown.document(result),
     }
     for path, text in texts.items():
-        if path is None:
-            continue
-        try:
-            Path(path).write_text(text, "utf-8")
-        except OSError as error:
-            raise Failure(f"cannot write {path}: {error.strerror}") from None
+        if path is not None:
+            write(text, path)
 
 
 def _list() -> int:

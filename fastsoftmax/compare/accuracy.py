@@ -15,7 +15,7 @@ from fastsoftmax.compare.workloads import Op
 Array = NDArray[Any]
 Verdict = Literal["exact", "inexact", "wrong"]
 
-# Largest error, in ULP, of what is called exact.
+# Largest error, in ULP, of what is called exact, for float32 and float64.
 EXACT_ULP: dict[Op, float] = {"softmax": 2.0, "log_softmax": 2.0, "logsumexp": 1.0}
 
 # Elements judged at most; of a larger input, evenly spaced rows, and of a longer row, evenly spaced elements.
@@ -32,6 +32,15 @@ class Accuracy:
     mean_ulp: float
     verdict: Verdict
     reason: str = ""
+
+
+def exact_ulp(op: Op, dtype: str) -> float:
+    """Return the largest error, in ULP of a type, of what is called exact.
+
+    Half floats are to be an exact float32 result, rounded.
+    """
+    lost = exact.FORMATS["float32"].precision - exact.FORMATS[dtype].precision
+    return 0.5 + EXACT_ULP[op] * 2.0**-lost if lost > 0 else EXACT_ULP[op]
 
 
 class Truth:
@@ -51,14 +60,16 @@ class Truth:
         self.op, self.axis = op, axis
         self.shape = np.delete(x.shape, axis).tolist() if op == "logsumexp" else list(x.shape)
         rows = _as_rows(x, axis)
-        self.all_finite = bool(np.isfinite(rows).all())
+        with np.errstate(over="ignore", invalid="ignore"):
+            span = np.ptp(rows) if op == "log_softmax" else np.abs(rows).max()
+        self.all_finite = bool(np.isfinite(span))
         most = MOST.get(x.dtype.name, MOST_OTHERS)
         self._rows = _evenly(len(rows), max(1, most // rows.shape[1]))
         rows = rows[self._rows]
         totals = exact.totals(rows)
         if op == "logsumexp":
             self._columns: slice | NDArray[np.int64] = slice(None)
-            self._true = exact.logsumexp_of(totals)
+            self._true = exact.logsumexp_of(rows, totals)
         else:
             self._columns = _evenly(rows.shape[1], most)
             if not isinstance(self._columns, slice):  # the top element is the hardest one of log_softmax
@@ -88,7 +99,7 @@ class Truth:
             worst = max(worst, float(error.max()))
             total += float(error.sum())
         mean = total / got.size
-        if worst <= EXACT_ULP[self.op]:
+        if worst <= exact_ulp(self.op, result.dtype.name):
             return Accuracy(worst, mean, "exact")
         if reason := self._gross(got):
             return Accuracy(worst, mean, "wrong", reason)
@@ -97,7 +108,7 @@ class Truth:
     @cache  # noqa: B019 - a truth lives as long as its race
     def _unit(self, dtype: str) -> Array:
         """Return one ULP of the result's type at every exact value."""
-        return exact.spacing(self._true, dtype, floor=1.0 if self.op == "logsumexp" else 0.0)
+        return exact.spacing(self._true, dtype, near_zero=exact.NEAR_ZERO[self.op])
 
     def _gross(self, got: Array) -> str:
         """Return what is grossly off: two thirds of the type's digits lost, of the size that matters.

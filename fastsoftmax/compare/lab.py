@@ -52,7 +52,7 @@ def run(plan: Plan, result: results.Result, progress: Progress = lambda done, of
             title = f"{workload.name}, {op}"
             progress(i, len(races), f"{title}: making the input")
             source = workload.build()
-            table = _empty_table(workload, op, source)
+            table = empty_table(workload, op, source)
             result.tables.append(table)
 
             def tell(done: float, text: str, i: int = i, title: str = title) -> None:
@@ -62,7 +62,8 @@ def run(plan: Plan, result: results.Result, progress: Progress = lambda done, of
         progress(len(races), len(races), "done")
 
 
-def _empty_table(workload: Workload, op: Op, source: real.Input) -> results.Table:
+def empty_table(workload: Workload, op: Op, source: real.Input) -> results.Table:
+    """Return the table of a workload, without rows."""
     x = source.array
     out_size = x.size // x.shape[workload.axis] if op == "logsumexp" else x.size
     return results.Table(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import fastsoftmax
 from fastsoftmax.compare.page import charts
 from fastsoftmax.compare.page.svg import Picture
 from fastsoftmax.compare.report import BASELINE, best_other, conditions, duration, percent, spread, ulps
 from fastsoftmax.compare.results import Result, Row, Table
+from fastsoftmax.compare.survey import worst
 
 OURS = "fastsoftmax auto"
 
@@ -96,6 +99,40 @@ def race_table(table: Table) -> str:
         for row in table.ranking
     ]
     return _markdown(heads, lines, left=2)
+
+
+def error_table(survey: Result) -> str:
+    """Return the largest error in ULP of every contender over all rows of a survey; exact ones are bold.
+
+    Parameters
+    ----------
+    survey : Result
+        A saved survey of errors, from `Result.load`.
+
+    Returns
+    -------
+    str
+        A Markdown table with a column for each function and type, and one line on where it was measured.
+    """
+    kinds = list(dict.fromkeys((table.op, table.dtype) for table in survey.tables))
+    names = list(dict.fromkeys(row.contender for table in survey.tables for row in table.rows))
+    lines = [[name, *(_error(worst(survey, name, op, dtype)) for op, dtype in kinds)] for name in names]
+    heads = ("contender", *(f"{op} {dtype}" for op, dtype in kinds))
+    return f"{_markdown(heads, lines, left=1)}\n\n{conditions(survey)}."
+
+
+def proof_list(path: str) -> str:
+    """Return what `fastsoftmax prove --json` found, an item a type."""
+    items = []
+    for found in json.loads(Path(path).read_text("utf-8")):
+        item = (
+            f"- {found['dtype']}, {found['tried']:,} arguments ({found['arguments']}): {found['worst_ulp']:.4f} ULP at "
+            f"most; as the two parts that sums are made of, 2^{found['parts_bits']:.1f}."
+        )
+        if found["falls"] is not None:
+            item += f" Of these neighbours x < y, {found['falls']} have e^x > e^y, by one ULP."
+        items.append(item)
+    return "\n".join(items)
 
 
 def ladder_table() -> str:

@@ -19,8 +19,8 @@ from fastsoftmax.compare.results import Result, Row, Table
 from fastsoftmax.compare.workloads import OPS
 
 BASELINE = "scipy"
-_STYLE = {"exact": "green", "inexact": "yellow", "wrong": "bold red", "failed": "bold red"}
-_LOOK: Any = {
+STYLE = {"exact": "green", "inexact": "yellow", "wrong": "bold red", "failed": "bold red"}
+LOOK: Any = {
     "box": SIMPLE_HEAD,
     "collapse_padding": True,
     "pad_edge": False,
@@ -67,7 +67,7 @@ def show(result: Result, console: Console | None = None) -> None:
 def show_contenders(candidates: Sequence[Contender], skipped: dict[str, str], console: Console | None = None) -> None:
     """Print the records of the contenders, absent ones with the reason."""
     console = console or Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
-    grid = RichTable(**_LOOK)
+    grid = RichTable(**LOOK)
     for heading in ("contender", "library", "what it is", "threads", "functions"):
         grid.add_column(heading, no_wrap=heading == "contender")
     for contender in candidates:
@@ -159,7 +159,7 @@ def ulps(value: float | None) -> str:
     """Write an error in ULP."""
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:.2f}" if value < 1000 else f"{value:.1e}".replace("e+0", "e")
+    return f"{value:.2f}" if value < 1000 else f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
 
 
 def _race(table: Table) -> RichTable:
@@ -168,7 +168,7 @@ def _race(table: Table) -> RichTable:
     title = f"{table.workload}: {table.op}"
     if not table.workload.startswith(shape):
         title += f" of {shape} {table.dtype}, axis {table.axis}"
-    grid = RichTable(title=escape(title), **_LOOK)
+    grid = RichTable(title=escape(title), **LOOK)
     grid.add_column("* fastsoftmax", no_wrap=True)
     for heading in (
         "ns/element", "best", "median", "95 %", "reused", "cold", "GB/s", "of limit", "x SciPy", "max ULP",
@@ -196,7 +196,7 @@ def _cells(table: Table, row: Row) -> list[str | Text]:
         percent(table.share_of_limit(row)),
         f"{ratio:.2f}" if ratio else "-",
         ulps(row.max_ulp),
-        Text(row.verdict, style=_STYLE.get(row.verdict, "")),
+        Text(row.verdict, style=STYLE.get(row.verdict, "")),
     ]
 
 
@@ -207,7 +207,7 @@ def _name(row: Row) -> str:
 
 def _summary(result: Result) -> RichTable:
     """Return one line a table: who won, and how our default did against the best of the others."""
-    grid = RichTable(title="All tables", **_LOOK)
+    grid = RichTable(title="All tables", **LOOK)
     grid.add_column("input")
     for heading in ("function", "fastest exact"):
         grid.add_column(heading, no_wrap=True)

@@ -7,8 +7,9 @@ log_softmax    one exp an element. In columns where the largest element holds mo
                once more without it.
 logsumexp      one exp an element.
 
-x is read once, or twice where columns are longer than a tile. Columns with NaN, inf or huge numbers are brought into a
-row, one by one, and done the careful way.
+x is read twice, the second time from the last row to the first, so that what was read last is still in a cache;
+logsumexp and a softmax that keeps its terms read it once. Columns with NaN, inf or huge numbers are brought into a row,
+one by one, and done the careful way.
 
 Error bounds, in units in the last place: softmax 2, log_softmax 2, logsumexp 1 (one ulp of 1.0 near 0).
 """
@@ -19,7 +20,14 @@ import numpy as np
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
-from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, add_smaller, log2e_over, log2e_wide
+from fastsoftmax.kernels.exponential import (
+    MAGIC_DOUBLE,
+    add_exactly,
+    add_smaller,
+    exponential,
+    log2e_over,
+    log2e_wide,
+)
 from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.kernels.logarithm import log_in_parts
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
@@ -27,8 +35,10 @@ from fastsoftmax.kernels.rows import inverse_in_parts, is_delicate, lowest_of, m
 from fastsoftmax.kernels.storage import room_for_columns
 from fastsoftmax.kernels.strips import (
     FIRST,
+    FLOOR,
     KEPT,
     LOST,
+    MAGIC,
     MAXIMUM,
     SECOND,
     SUMS,
@@ -37,6 +47,7 @@ from fastsoftmax.kernels.strips import (
     clear,
     clear_sums,
     four_rows,
+    load_columns,
     pivots,
     read_chunk,
     soon_wanted,
@@ -50,12 +61,16 @@ from fastsoftmax.simd import (
     choose,
     count_set,
     fma,
+    join,
     lanes,
+    larger,
     load,
     load_wide,
+    quarters,
     select,
     shift_exponent,
     splat,
+    splat_group,
     splat_wide,
     store,
     store_first,
@@ -65,22 +80,12 @@ PARAMETERS = ("in", "int", "int", "int", "out", *["int"] * 10, "real")
 
 
 @inline
-def chunk_of(visit, n, chunk):
-    """Return (first row, rows, whether it is the last chunk or one visited again): forwards, then back."""
-    last = (n - 1) // chunk
-    first = (visit if visit <= last else 2 * last - visit) * chunk
-    return first, min(chunk, n - first), visit >= last
-
-
-@inline
-def place_after(block, last, visit, x_start, x_outer, x_pitch, all_planes, n, inner, strip, chunk):
-    """Return where x is read next."""
-    if visit == (n - 1) // chunk * 2:
-        visit, block = 0, min(block + 1, last - 1)
-    else:
-        visit += 1
+def place_after(block, last, i, x_start, x_outer, x_pitch, all_planes, n, inner, strip, chunk):
+    """Return where x is read after the chunk from row i of a strip."""
+    i += chunk
+    if i >= n:
+        i, block = 0, min(block + 1, last - 1)
     plane, _, column, _ = strip_of(block, strip, inner, all_planes)
-    i, _, _ = chunk_of(visit, n, chunk)
     return x_start + plane * x_outer + column + i * x_pitch
 
 
@@ -149,6 +154,46 @@ def write_shares(tile, tile_pitch, out, to, outer, pitch, rows, planes, count, k
                 write_share(tile, tiles, kept, slot + whole, room, out, places, whole, count - whole)
 
 
+@inline
+def write_quotient(x, froms, kept, slot, room, high, low, out, places, j, count):
+    """Write a vector of each of four rows of e^x divided by their sums."""
+    magic, floor = load(kept, MAGIC * room + slot), load(kept, FLOOR * room + slot)
+    inverse, inverse_low = load(kept, FIRST * room + slot), load(kept, SECOND * room + slot)
+    from_a, from_b, from_c, from_d = froms
+    v = join(
+        load_columns(x, from_a + j, count),
+        load_columns(x, from_b + j, count),
+        load_columns(x, from_c + j, count),
+        load_columns(x, from_d + j, count),
+    )
+    v = larger(join(floor, floor, floor, floor), v)
+    e, _, _, _ = exponential(v, high, low, join(magic, magic, magic, magic))
+    terms_a, terms_b, terms_c, terms_d = quarters(e)
+    a, b, c, d = places
+    store_columns(out, a + j, share(terms_a, inverse, inverse_low), count)
+    store_columns(out, b + j, share(terms_b, inverse, inverse_low), count)
+    store_columns(out, c + j, share(terms_c, inverse, inverse_low), count)
+    store_columns(out, d + j, share(terms_d, inverse, inverse_low), count)
+
+
+@inline
+def write_quotients(
+    x, start, x_outer, x_pitch, out, to, outer, pitch, rows, planes, count, high, low, tile, kept, room
+):
+    """Write e^x divided by the sums, from the last rows, which are still in a cache, to the first."""
+    high, low = splat_group(tile, high), splat_group(tile, low)
+    whole = count - count % lanes(out)
+    for p in range(planes):
+        slot = p * count
+        for i in range((rows - 1) // 4 * 4, -1, -4):
+            froms = four_rows(start + p * x_outer + i * x_pitch, x_pitch, rows - i)
+            places = four_rows(to + p * outer + i * pitch, pitch, rows - i)
+            for j in range(0, whole, lanes(out)):
+                write_quotient(x, froms, kept, slot + j, room, high, low, out, places, j, None)
+            if whole < count:
+                write_quotient(x, froms, kept, slot + whole, room, high, low, out, places, whole, count - whole)
+
+
 # fmt: off
 @kernel(*PARAMETERS)
 def softmax_columns(
@@ -167,21 +212,23 @@ def softmax_columns(
         plane, planes, column, count = strip_of(block, strip, inner, all_planes)
         start, to = x_start + plane * x_outer + column, out_start + plane * out_outer + column
         clear(tile, planes * count, kept, sums, room)
-        odd, rows_of_odd = 0, np.empty(0, x.dtype)
-        for visit in range((n - 1) // chunk * 2 + 1):
-            i, rows, is_summed = chunk_of(visit, n, chunk)
+        for i in range(0, n, chunk):
+            rows = min(chunk, n - i)
             read_chunk(x, start + i * x_pitch, x_outer, x_pitch, rows, planes, count, tile, pitch, kept, room)
-            ahead = place_after(block, last, visit, x_start, x_outer, x_pitch, all_planes, n, inner, strip, chunk)
-            soon = soon_wanted(x, ahead, x_pitch, out, to + i * out_pitch, out_pitch, n, planes)
+            ahead = place_after(block, last, i, x_start, x_outer, x_pitch, all_planes, n, inner, strip, chunk)
+            # with more than one chunk to come, a result's place would be fetched much too soon: then always the same
+            soon = soon_wanted(x, ahead, x_pitch, out, to, out_pitch if n <= chunk else 0, n, planes)
             sum_chunk(tile, pitch, rows, planes * count, tile, high, low, kept, sums, room, soon)
-            if visit == (n - 1) // chunk:
-                odd = keep_inverses(tile, planes * count, high, kept, sums, room)
-                rows_of_odd = odd_columns(x, start, x_outer, x_pitch, n, planes, count, odd, kept, room)
-                for k in range(odd):
-                    careful_softmax(rows_of_odd, k * n, n, rows_of_odd, k * n, temperature)
-            if is_summed:
-                at = to + i * out_pitch
-                write_shares(tile, pitch, out, at, out_outer, out_pitch, rows, planes, count, kept, room)
+        odd = keep_inverses(tile, planes * count, high, kept, sums, room)
+        rows_of_odd = odd_columns(x, start, x_outer, x_pitch, n, planes, count, odd, kept, room)
+        for k in range(odd):
+            careful_softmax(rows_of_odd, k * n, n, rows_of_odd, k * n, temperature)
+        if n <= chunk:
+            write_shares(tile, pitch, out, to, out_outer, out_pitch, n, planes, count, kept, room)
+        else:
+            write_quotients(
+                x, start, x_outer, x_pitch, out, to, out_outer, out_pitch, n, planes, count, high, low, tile, kept, room
+            )
         write_odd_columns(rows_of_odd, out, to, out_outer, out_pitch, n, planes, count, odd, kept, room)
 
 
@@ -257,15 +304,15 @@ def sum_around_peaks(
 
 
 @inline
-def write_log_share(tile, place, kept, slot, room, out, places, j, count, scale, scale_low, lowest):
+def write_log_share(x, froms, kept, slot, room, out, places, j, count, scale, scale_low, lowest):
     """Write a vector of each of four rows of elements over the temperature less the logarithms of their sums."""
     log, log_low = load(kept, FIRST * room + slot), load(kept, SECOND * room + slot)
-    from_a, from_b, from_c, from_d = place
+    from_a, from_b, from_c, from_d = froms
     a, b, c, d = places
-    value_a = minus_log_sum(load(tile, from_a + j), lowest, scale, scale_low, log, log_low)
-    value_b = minus_log_sum(load(tile, from_b + j), lowest, scale, scale_low, log, log_low)
-    value_c = minus_log_sum(load(tile, from_c + j), lowest, scale, scale_low, log, log_low)
-    value_d = minus_log_sum(load(tile, from_d + j), lowest, scale, scale_low, log, log_low)
+    value_a = minus_log_sum(load_columns(x, from_a + j, count), lowest, scale, scale_low, log, log_low)
+    value_b = minus_log_sum(load_columns(x, from_b + j, count), lowest, scale, scale_low, log, log_low)
+    value_c = minus_log_sum(load_columns(x, from_c + j, count), lowest, scale, scale_low, log, log_low)
+    value_d = minus_log_sum(load_columns(x, from_d + j, count), lowest, scale, scale_low, log, log_low)
     store_columns(out, a + j, value_a, count)
     store_columns(out, b + j, value_b, count)
     store_columns(out, c + j, value_c, count)
@@ -273,25 +320,23 @@ def write_log_share(tile, place, kept, slot, room, out, places, j, count, scale,
 
 
 @inline
-def subtract_logs(tile, tile_pitch, out, to, outer, pitch, rows, planes, count, temperature, kept, room):
-    """Write the elements in the tile over the temperature minus the logarithms of the sums, four rows together."""
+def subtract_logs(
+    x, start, x_outer, x_pitch, out, to, outer, pitch, rows, planes, count, temperature, kept, room
+):
+    """Write x over the temperature less the logarithms of the sums, from the last rows to the first."""
     scale, scale_low = one_over(out, temperature)
     scale, scale_low, lowest = splat(out, scale), splat(out, scale_low), splat(out, lowest_of(out))
     whole = count - count % lanes(out)
     for p in range(planes):
         slot = p * count
-        for i in range(0, rows, 4):
+        for i in range((rows - 1) // 4 * 4, -1, -4):
+            froms = four_rows(start + p * x_outer + i * x_pitch, x_pitch, rows - i)
             places = four_rows(to + p * outer + i * pitch, pitch, rows - i)
-            tiles = four_rows(i * tile_pitch + slot, tile_pitch, rows - i)
             for j in range(0, whole, lanes(out)):
-                write_log_share(
-                    tile, tiles, kept, slot + j, room, out, places, j, None, scale, scale_low, lowest
-                )
+                write_log_share(x, froms, kept, slot + j, room, out, places, j, None, scale, scale_low, lowest)
             if whole < count:
                 rest = count - whole
-                write_log_share(
-                    tile, tiles, kept, slot + whole, room, out, places, whole, rest, scale, scale_low, lowest
-                )
+                write_log_share(x, froms, kept, slot + whole, room, out, places, whole, rest, scale, scale_low, lowest)
 
 
 # fmt: off
@@ -309,30 +354,25 @@ def log_softmax_columns(
         plane, planes, column, count = strip_of(block, strip, inner, all_planes)
         start, to = x_start + plane * x_outer + column, out_start + plane * out_outer + column
         clear(tile, planes * count, kept, sums, room)
-        odd, rows_of_odd = 0, np.empty(0, x.dtype)
-        for visit in range((n - 1) // chunk * 2 + 1):
-            i, rows, is_summed = chunk_of(visit, n, chunk)
+        for i in range(0, n, chunk):
+            rows = min(chunk, n - i)
             read_chunk(x, start + i * x_pitch, x_outer, x_pitch, rows, planes, count, tile, pitch, kept, room)
-            ahead = place_after(block, last, visit, x_start, x_outer, x_pitch, all_planes, n, inner, strip, chunk)
-            soon = soon_wanted(x, ahead, x_pitch, out, to + i * out_pitch, out_pitch, n, planes)
-            if visit <= (n - 1) // chunk:
-                sum_chunk(tile, pitch, rows, planes * count, None, high, low, kept, sums, room, soon)
-            if visit == (n - 1) // chunk:
-                odd, peaked = keep_logs(tile, planes * count, high, temperature, kept, sums, room)
-                if peaked:
-                    sum_around_peaks(
-                        x, start, x_outer, x_pitch, n, planes, count, chunk, tile, pitch, temperature,
-                        high, low, kept, sums, room,
-                    )
-                    keep_logs_around_peaks(tile, planes * count, temperature, kept, sums, room)
-                rows_of_odd = odd_columns(x, start, x_outer, x_pitch, n, planes, count, odd, kept, room)
-                for k in range(odd):
-                    careful_log_softmax(rows_of_odd, k * n, n, rows_of_odd, k * n, temperature)
-            if is_summed:
-                at = to + i * out_pitch
-                subtract_logs(
-                    tile, pitch, out, at, out_outer, out_pitch, rows, planes, count, temperature, kept, room
-                )
+            ahead = place_after(block, last, i, x_start, x_outer, x_pitch, all_planes, n, inner, strip, chunk)
+            soon = soon_wanted(x, ahead, x_pitch, None, 0, 0, n, planes)
+            sum_chunk(tile, pitch, rows, planes * count, None, high, low, kept, sums, room, soon)
+        odd, peaked = keep_logs(tile, planes * count, high, temperature, kept, sums, room)
+        if peaked:
+            sum_around_peaks(
+                x, start, x_outer, x_pitch, n, planes, count, chunk, tile, pitch, temperature,
+                high, low, kept, sums, room,
+            )
+            keep_logs_around_peaks(tile, planes * count, temperature, kept, sums, room)
+        rows_of_odd = odd_columns(x, start, x_outer, x_pitch, n, planes, count, odd, kept, room)
+        for k in range(odd):
+            careful_log_softmax(rows_of_odd, k * n, n, rows_of_odd, k * n, temperature)
+        subtract_logs(
+            x, start, x_outer, x_pitch, out, to, out_outer, out_pitch, n, planes, count, temperature, kept, room
+        )
         write_odd_columns(rows_of_odd, out, to, out_outer, out_pitch, n, planes, count, odd, kept, room)
 
 
@@ -362,7 +402,7 @@ def logsumexp_columns(
         for i in range(0, n, chunk):
             rows = min(chunk, n - i)
             read_chunk(x, start + i * x_pitch, x_outer, x_pitch, rows, planes, count, tile, pitch, kept, room)
-            ahead = place_after(block, last, i // chunk, x_start, x_outer, x_pitch, all_planes, n, inner, strip, chunk)
+            ahead = place_after(block, last, i, x_start, x_outer, x_pitch, all_planes, n, inner, strip, chunk)
             soon = soon_wanted(x, ahead, x_pitch, None, 0, 0, n, planes)
             sum_chunk(tile, pitch, rows, planes * count, None, high, low, kept, sums, room, soon)
         for j in range(0, planes * count, 8):

@@ -84,7 +84,7 @@ def sum_piece(x, start, n, piece, pivot, temperature, sums):
     high, low = log2e_over(x, temperature)
     first, last = ends_of(piece, n)
     total, lost, peak, suits, _ = sum_exponentials(
-        x, start + first, last - first, None, 0, pivot, high, low, True, None
+        x, start + first, last - first, None, 0, pivot, high, low, True, None, True
     )
     keep_sum(x, total, lost, peak, suits, piece, sums)
 
@@ -96,7 +96,7 @@ def sum_and_keep_piece(x, start, out, to, n, piece, pivot, temperature, sums):
     high, low = log2e_over(x, temperature)
     first, last = ends_of(piece, n)
     total, lost, peak, suits, _ = sum_exponentials(
-        x, start + first, last - first, out, to + first, pivot, high, low, True, None
+        x, start + first, last - first, out, to + first, pivot, high, low, True, None, True
     )
     keep_sum(x, total, lost, peak, suits, piece, sums)
 

@@ -6,7 +6,8 @@ exponential of -|x - m| does (Milakov & Gimelshein 2018, arXiv:1805.02867). At t
 passes   softmax and log_softmax read twice and write once, logsumexp reads once
 exps     2 an element for softmax, 1 for the logarithms
 
-Error: like `stable`; an ascending row, where every element changes m, adds one roundoff an element.
+Error: softmax (2n + 8 + 2·range) units of roundoff: as `stable`, and one more for every rescaling, of which an
+ascending row has n; `textbook.py` has all bounds.
 """
 
 import math

@@ -115,12 +115,12 @@ def raised(v, floor, maximum):
 
 
 @inline
-def sum_exponentials(x, start, n, terms, j, pivot, high, low, is_sure, maximum):
+def sum_exponentials(x, start, n, terms, j, pivot, high, low, is_sure, maximum, seeks_peak):
     """Sum e^x · 2^-pivot over n elements, at least a group, from `start`.
 
-    Returns the sum in two parts, the largest group of terms that a lane saw (roughly), whether the pivot suited, and
-    the terms of the last group, which overlaps the one before. All others are kept in terms[j:], unless that is None:
-    storing what overlaps would make the next pass wait for both.
+    Returns the sum in two parts, the largest group of terms that a lane saw (roughly; 0 with None for `seeks_peak`),
+    whether the pivot suited, and the terms of the last group, which overlaps the one before. All others are kept in
+    terms[j:], unless that is None: storing what overlaps would make the next pass wait for both.
 
     With None for `is_sure` an exponent that is too small does not suit; otherwise it is raised to the lowest one, and
     so are those of elements equal to the maximum, unless that is None: they take no part in the sum.
@@ -158,7 +158,8 @@ def sum_exponentials(x, start, n, terms, j, pivot, high, low, is_sure, maximum):
                 total, lost_here = add_group(total, large)
                 lost = lost + lost_here
                 rest = fma(a, b, rest)
-                peak = larger(total - before, peak)
+                if seeks_peak is not None:
+                    peak = larger(total - before, peak)
                 i += width
             total, rest = add_group(total, rest)
     if whole < n:
@@ -172,7 +173,8 @@ def sum_exponentials(x, start, n, terms, j, pivot, high, low, is_sure, maximum):
         total, lost_here = add_group(total, keep_last(large, n - whole))
         lost = lost + lost_here
         rest = fma(keep_last(a, n - whole), b, rest)
-        peak = larger(total - before, peak)
+        if seeks_peak is not None:
+            peak = larger(total - before, peak)
     suits = all_in_range(seen) and not any_set(larger(total, most) >= 2.0 * ceiling(x))
     part, part_lost = sum_lanes(total - bottom, sum_of_four(lost + rest))
     row_total, row_lost = add_exactly(row_total, row_lost + part_lost, part)

@@ -35,7 +35,7 @@ from fastsoftmax.simd import (
 )
 
 TOGETHER = 8  # rows at most that are summed before any is finished: as many as float64 lanes; none waits for its sum
-TOGETHER_VECTORS = 128  # of 64 bytes: longer ones are not done together, or they would leave the nearest cache
+TOGETHER_VECTORS = 256  # of 64 bytes: longer ones are not done together, or they would leave the nearest cache
 
 # What is kept of rows that are summed together, in arrays of TOGETHER numbers, and behind them their last groups.
 PIVOT, TOTAL, LOST, FIRST, SECOND, ENDS = (TOGETHER * k for k in range(6))
@@ -43,14 +43,14 @@ KEPT = ENDS + TOGETHER * 64
 
 
 @inline
-def sum_ahead(x, start, n, terms, j, pivot, high, low):
+def sum_ahead(x, start, n, terms, j, pivot, high, low, seeks_peak):
     """Return (sum, what it lost, peak, end) as `sum_exponentials` does; if the pivot does not suit the sum is NaN."""
-    total, lost, peak, suits, end = sum_exponentials(x, start, n, terms, j, pivot, high, low, None, None)
+    total, lost, peak, suits, end = sum_exponentials(x, start, n, terms, j, pivot, high, low, None, None, seeks_peak)
     return (total if suits and total >= least_sum(x) else math.nan), lost, peak, end
 
 
 @inline
-def sum_surely(x, start, n, terms, j, high, low):
+def sum_surely(x, start, n, terms, j, high, low, seeks_peak):
     """Return (sum, what it lost, peak, pivot, end) of any row; what no pivot can do has the sum NaN.
 
     The guess comes first here, too: what suits it has the same result as in `sum_ahead`, whichever does it.
@@ -63,7 +63,9 @@ def sum_surely(x, start, n, terms, j, high, low):
     for _ in range(2):
         if math.isnan(pivot):
             break
-        total, lost, peak, suits, end = sum_exponentials(x, start, n, terms, j, pivot, high, low, True, None)
+        total, lost, peak, suits, end = sum_exponentials(
+            x, start, n, terms, j, pivot, high, low, True, None, seeks_peak
+        )
         if suits and total >= least_sum(x):
             break
         total = math.nan
@@ -83,7 +85,7 @@ def sum_around_peak(x, start, n, high, low, temperature):
     rest_pivot = pivot_for(x, second if second > -math.inf else maximum, high)
     if math.isnan(pivot) or math.isnan(rest_pivot):
         return maximum, math.nan, 0.0
-    rest, lost, _, suits, _ = sum_exponentials(x, start, n, None, 0, rest_pivot, high, low, True, maximum)
+    rest, lost, _, suits, _ = sum_exponentials(x, start, n, None, 0, rest_pivot, high, low, True, maximum, None)
     if not suits:
         return maximum, math.nan, 0.0
     peak, peak_low = exponential_in_parts(maximum, pivot, temperature)
@@ -115,7 +117,7 @@ def sum_together(x, start, step, rows, n, terms, j, j_step, high, low, largest_s
     """Keep the sums of the first of some rows, as many as suit their guessed pivots.
 
     Returns how many, and whether the row behind them has a sum: it ends, too, where one element holds more than the
-    largest share of it.
+    largest share of it, unless that is None.
     """
     for k in range(rows):
         kept[PIVOT + k] = guess_pivot(x, start + k * step, n, high)
@@ -124,10 +126,11 @@ def sum_together(x, start, step, rows, n, terms, j, j_step, high, low, largest_s
         prefetch(x, start + k * step + n - 1)
     for k in range(rows):
         pivot = float(kept[PIVOT + k])
-        total, lost, peak, end = sum_ahead(x, start + k * step, n, terms, j + k * j_step, pivot, high, low)
+        place = start + k * step
+        total, lost, peak, end = sum_ahead(x, place, n, terms, j + k * j_step, pivot, high, low, largest_share)
         if math.isnan(total):
             return k, False
-        if any_set(peak >= largest_share * total):
+        if largest_share is not None and any_set(peak >= largest_share * total):
             return k, True
         keep_sum(x, kept, k, total, lost)
         if terms is not None:

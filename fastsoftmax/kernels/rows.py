@@ -114,7 +114,7 @@ def softmax_ahead(x, x_start, x_step, out, out_start, out_step, terms, in_out, f
         rows = min(together, last - r)
         start, to = x_start + r * x_step, out_start + r * out_step
         j = to * in_out
-        done, _ = sum_together(x, start, x_step, rows, n, terms, j, j_step, high, low, 2.0, kept)
+        done, _ = sum_together(x, start, x_step, rows, n, terms, j, j_step, high, low, None, kept)
         keep_inverses(kept)
         for k in range(done):
             end = load_group(kept, ENDS + k * 4 * lanes(x))
@@ -143,7 +143,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
         stop = min(r + PATIENCE, last)
         while r < stop:
             start, to = x_start + r * x_step, out_start + r * out_step
-            total, lost, _, _, end = sum_surely(x, start, n, terms, to * in_out, high, low)
+            total, lost, _, _, end = sum_surely(x, start, n, terms, to * in_out, high, low, None)
             if math.isnan(total):
                 careful_softmax(x, start, n, out, to, temperature)
             else:
@@ -266,7 +266,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             start, to = x_start + r * x_step, out_start + r * out_step
             is_peaked, total, lost, pivot = has_sum, 0.0, 0.0, 0.0
             if not has_sum:
-                total, lost, peak, pivot, _ = sum_surely(x, start, n, None, 0, high, low)
+                total, lost, peak, pivot, _ = sum_surely(x, start, n, None, 0, high, low, True)
                 is_peaked = any_set(peak >= LARGE_SHARE * total)
             if is_peaked:
                 maximum, total, lost = sum_around_peak(x, start, n, high, low, temperature)
@@ -302,7 +302,7 @@ def logsumexp_ahead(x, x_start, x_step, out, out_start, out_step, first, last, n
     r = first
     while r < last:
         rows = min(together, last - r)
-        done, has_sum = sum_together(x, x_start + r * x_step, x_step, rows, n, None, 0, 0, high, low, 2.0, kept)
+        done, has_sum = sum_together(x, x_start + r * x_step, x_step, rows, n, None, 0, 0, high, low, None, kept)
         keep_logarithms(kept)
         for k in range(done):
             result = float(kept[FIRST + k])
@@ -329,7 +329,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
             start, to = x_start + r * x_step, out_start + r * out_step
             result, is_plain = 0.0, False
             if not has_sum:
-                total, lost, _, pivot, _ = sum_surely(x, start, n, None, 0, high, low)
+                total, lost, _, pivot, _ = sum_surely(x, start, n, None, 0, high, low, None)
                 keep_sum(x, kept, 0, total, lost)
                 kept[PIVOT] = pivot
                 keep_logarithms(kept)

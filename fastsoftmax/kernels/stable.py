@@ -5,7 +5,7 @@ exps     1 an element
 
 This is what SciPy, PyTorch and ONNX Runtime do. The price is the rounding of x - max, which e^x multiplies.
 
-Error: (n + 2 + 2·range) units of roundoff (Blanchard, Higham & Higham 2021).
+Error: softmax (n + 8 + 2·range) units of roundoff; `textbook.py` has all bounds (Blanchard, Higham & Higham 2021).
 """
 
 import math

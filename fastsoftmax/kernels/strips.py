@@ -1,8 +1,8 @@
 """Strips of columns: what is done to many columns at once, a column a lane.
 
-A strip is read a *chunk* of rows at a time into a tile, row behind row, where one chunk holds a whole strip unless the
-columns are very long; all passes but the first find it in the cache. Each vector of columns then goes down its
-chunk with its sums in registers: the maxima, then the terms e^x · 2^-pivot, which may replace the elements. Where
+A strip is read a *chunk* of rows at a time into a tile, row behind row. Strips are wide and chunks low, since a cache
+reads along rows, and holds few of them where their distance is a power of two. Each vector of columns then goes down
+its chunk with its sums in registers: the maxima, then the terms e^x · 2^-pivot, which may replace the elements. Where
 another chunk raises a maximum, what has been summed is scaled by a power of two, which is exact.
 
 The pivot puts the largest term near 2^aim. So a sum that starts from twice that, the *bias*, is always larger than

@@ -1,8 +1,15 @@
 """What the textbook rungs share: e^x over the whole range, parts of a row, and the passes that write.
 
 These rungs are written as the field writes them, in the type of the input: plain sums, one reciprocal, and a
-subtraction that rounds. Their error is (n + 2 + 2·range) units of roundoff for a row of n elements whose largest and
-smallest differ by `range` (Blanchard, Higham & Higham, IMA J. Numer. Anal. 41(4), 2021).
+subtraction that rounds. For a row of n elements, the largest and the smallest of which differ by `range`, and with u
+for the unit roundoff (half an ULP of 1), they err by
+
+softmax       (n + 8 + 2·range) u, relatively
+log_softmax   (n + 8 + 4·log(n + 1) + 4·|result|) u, absolutely: next to 0 no digit need be right
+logsumexp     (n + 8 + 4·log(n + 1) + 4·|result| + 4·max|x|) u, absolutely
+
+at most: bounds of Blanchard, Higham & Higham (IMA J. Numer. Anal. 41(4), 2021), who need n + 2 where e^x errs by u and
+results are divided by the sum. `naive` knows no range, and `online` rescales its sum up to n times: 2n in place of n.
 """
 
 import math

@@ -21,6 +21,8 @@ ROWS = [
     (2, -8.5, 500),
     (50, 0, 2),
     (1, 3, 1),
+    (1, -np.log(700) - 0.448, 700),  # a logsumexp of -0.003
+    (1, -np.log(700) - 0.55, 700),
 ]
 
 
@@ -35,9 +37,9 @@ def truth(x):
         return softmax, [v - values[top] - log_total for v in values], values[top] + log_total
 
 
-def distance(got, true, dtype, floor=0.0):
+def distance(got, true, dtype, near_zero=0.0):
     """Return the error of a wide result in ULP of the type, computed by mpmath."""
-    unit = float(exact.spacing(got, dtype, floor=floor))
+    unit = float(exact.spacing(got, dtype, near_zero=near_zero))
     mantissa, exponent = np.frexp(got)
     high = float(mantissa)
     low = float(mantissa - type(mantissa)(high))
@@ -53,7 +55,7 @@ def test_all_three_functions_are_exact_to_a_hundredth_of_an_ulp(dtype, scale, of
     softmax, log_softmax, logsumexp = truth(x)
     assert max(map(distance, exact.softmax(x), softmax, [dtype] * n)) < 0.01
     assert max(map(distance, exact.log_softmax(x), log_softmax, [dtype] * n)) < 0.01
-    assert distance(exact.logsumexp(x)[()], logsumexp, dtype, floor=1.0) < 0.01
+    assert distance(exact.logsumexp(x)[()], logsumexp, dtype, exact.NEAR_ZERO["logsumexp"]) < 0.01
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -111,8 +113,9 @@ def test_spacing_is_numpys(dtype):
     np.testing.assert_array_equal(exact.spacing(x, dtype), np.spacing(np.abs(x)))
 
 
-def test_spacing_never_finer_than_at_the_floor():
-    np.testing.assert_array_equal(exact.spacing([1e-9, 0.9, 8], np.float32, floor=1.0), [2**-23, 2**-23, 2**-20])
+def test_spacing_next_to_zero_is_that_of_one():
+    found = exact.spacing([1e-9, -9e-4, 0.9, 8], np.float32, near_zero=1e-3)
+    np.testing.assert_array_equal(found, [2**-23, 2**-23, 2**-24, 2**-20])
 
 
 class TestUlpError:
@@ -142,14 +145,15 @@ class TestUlpError:
         assert exact.ulp_error(np.float32(tiny), tiny / 2) == 2.0**22
 
     def test_near_zero_a_logsumexp_errs_in_ulp_of_one(self):
-        assert exact.ulp_error(np.float32(2.0**-23), 0.0, floor=1.0) == 1
+        assert exact.ulp_error(np.float32(2.0**-23), 0.0, near_zero=1e-3) == 1
+        assert exact.ulp_error(np.float32(0.25), 0.25 + 2.0**-25, near_zero=1e-3) == 1
         assert exact.ulp_error(np.float32(2.0**-23), 0.0) > 1e30
 
     def test_the_unit_can_be_given(self):
         true = exact.logsumexp(np.random.default_rng(0).standard_normal((9, 9)).astype(np.float32))
         got = true.astype(np.float32)
-        unit = exact.spacing(true, got.dtype, floor=1.0)
-        np.testing.assert_array_equal(exact.ulp_error(got, true, unit=unit), exact.ulp_error(got, true, floor=1.0))
+        unit = exact.spacing(true, got.dtype, near_zero=1e-3)
+        np.testing.assert_array_equal(exact.ulp_error(got, true, unit=unit), exact.ulp_error(got, true, near_zero=1e-3))
 
     def test_short_floats(self):
         assert exact.ulp_error(np.float16(1), 1 + 2.0**-11) == 0.5
