@@ -70,9 +70,32 @@ def test_quick_comparison_on_real_input():
     assert "contender" in done.stdout.splitlines()[-1]
 
 
+def test_pages_from_a_saved_result(logits, tmp_path):
+    files = [tmp_path / name for name in ("result.json", "again.json", "page.html", "tables.md")]
+    saved, again, page, tables = map(str, files)
+    assert run("compare", str(logits), "--op", "softmax", "--quick", "--json", saved).returncode == 0
+    done = run("compare", "--from", saved, "--html", page, "--markdown", tables, "--json", again)
+    assert done.returncode == 0, done.stderr
+    assert "logits.npy: softmax of 20 x 30 float32" in done.stdout
+    assert done.stderr == ""
+    assert files[0].read_text() == files[1].read_text()
+    assert "softmax, logits.npy" in files[2].read_text()
+    assert "### logits.npy, `softmax`" in files[3].read_text()
+
+
+def test_contenders_are_listed():
+    done = run("compare", "--list")
+    assert done.returncode == 0, done.stderr
+    assert "numpy.logaddexp.reduce" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--from", "nothing.json"], "cannot read nothing.json: No such file"),
+        (["--from", "LOGITS"], "cannot use"),
+        (["--from", "x.json", "LOGITS"], "--from shows a saved result"),
+        (["LOGITS", "--html", "no/such/page.html"], "cannot write no/such/page.html"),
         (["nothing.npy"], "no such file: nothing.npy"),
         (["LOGITS", "--axis", "2"], "axis 2 does not exist"),
         (["LOGITS", "--axis", "last"], "argument --axis: invalid int value"),

@@ -2,9 +2,11 @@
 
 import ast
 import doctest
+import importlib.util
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,41 @@ def test_benchmark_patterns_match_something():
     assert patterns
     for pattern in patterns:
         assert any(re.search(pattern, name) for name in names), pattern
+
+
+@pytest.fixture
+def tool():
+    specification = importlib.util.spec_from_file_location("readme_tool", ROOT / "tools" / "readme.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_tables_and_pictures_are_fresh(tool, capsys):
+    assert tool.main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_stale_ones_are_noticed(tool, tmp_path, monkeypatch, capsys):
+    shutil.copy(ROOT / "benchmarks" / "results" / "compare.json", tmp_path)
+    (tmp_path / "README.md").write_text("<!-- [[[cog cog.out('new') ]]] -->\nold\n<!-- [[[end]]] -->\n")
+    (tmp_path / "ratios.svg").write_text("old")
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr(tool, "RESULTS", tmp_path)
+    assert tool.main(["--check"]) != 0
+    assert "ratios.svg is not fresh" in capsys.readouterr().out
+    assert (tmp_path / "ratios.svg").read_text() == "old"
+    assert tool.main([]) == 0
+    assert tool.main(["--check"]) == 0
+    (tmp_path / "ratios.svg").unlink()
+    assert tool.main(["--check"]) == 1
+
+
+def test_every_picture_shown_exists_and_has_a_text_alternative():
+    shown = re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", README)
+    assert shown
+    for text, path in shown:
+        assert len(text) > 40
+        assert "<svg" in (ROOT / path).read_text("utf-8")
 
 
 def test_saved_result_is_the_one_shown():

@@ -50,7 +50,11 @@ def max_ulp(op, rung, dtype, values):
     x = INPUTS[values](1000).astype(dtype)
     result = getattr(fastsoftmax, op)(x, axis=-1, method=rung)
     true = getattr(exact, op)(x, axis=-1)
-    return float(exact.ulp_error(result, true, near_zero=exact.NEAR_ZERO[op]).max())
+    if hasattr(exact, "NEAR_ZERO"):
+        units = {"near_zero": exact.NEAR_ZERO[op]}
+    else:  # older commits, whose own instrument judges them
+        units = {"floor": 1.0 if op == "logsumexp" else 0.0}
+    return float(exact.ulp_error(result, true, **units).max())
 
 
 class MaxError:

@@ -54,11 +54,11 @@ def rows(*shape: int, dtype: str, axis: int = -1) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(x, -1, axis), dtype)
 
 
-def compile_all(rungs: tuple[str, ...] = RUNGS) -> None:
+def compile_all(rungs: tuple[str, ...] = RUNGS, dtypes: tuple[str, ...] = DTYPES) -> None:
     """Compile what is about to be timed; the package keeps it on disk for the processes that follow."""
     for op in OPS:
         for rung in rungs:
             for shape in SHAPES:
-                for dtype in DTYPES:
+                for dtype in dtypes:
                     problem(op, rung, shape, dtype)
     problem.cache_clear()

@@ -32,6 +32,29 @@ class Rungs:
         problem("logsumexp", rung, shape, dtype)()
 
 
+class Half:
+    """Time of one call of method "auto" on float16, on one thread, into an array that is already there."""
+
+    version = "1"
+    warmup_time = 0.4
+    params = (tuple(SHAPES),)
+    param_names = ("shape",)
+
+    def setup_cache(self):
+        compile_all(("auto",), ("float16",))
+
+    setup_cache.timeout = 1200
+
+    def time_softmax(self, shape):
+        problem("softmax", "auto", shape, "float16")()
+
+    def time_log_softmax(self, shape):
+        problem("log_softmax", "auto", shape, "float16")()
+
+    def time_logsumexp(self, shape):
+        problem("logsumexp", "auto", shape, "float16")()
+
+
 class Calls:
     """Time of a call on a few numbers: the overhead of getting to a kernel and back."""
 
@@ -54,7 +77,32 @@ class Calls:
         fastsoftmax.logsumexp(few(n))
 
 
+class CallsInto:
+    """Time of a call on a few numbers, in two rows, into an array that is already there."""
+
+    version = "1"
+    warmup_time = 0.4
+
+    def setup_cache(self):
+        for op in OPS:
+            getattr(fastsoftmax, op)(TWO_ROWS, axis=-1)
+
+    def time_softmax(self):
+        fastsoftmax.softmax(TWO_ROWS, axis=-1, out=THERE)
+
+    def time_log_softmax(self):
+        fastsoftmax.log_softmax(TWO_ROWS, axis=-1, out=THERE)
+
+    def time_logsumexp(self):
+        fastsoftmax.logsumexp(TWO_ROWS, axis=-1, out=FOR_ROWS)
+
+
 @functools.cache
 def few(n):
     """Return n numbers."""
     return np.linspace(-1, 1, n, dtype=np.float32)
+
+
+TWO_ROWS = np.linspace(-1, 1, 20, dtype=np.float32).reshape(2, 10)
+THERE = np.zeros_like(TWO_ROWS)
+FOR_ROWS = np.zeros(2, np.float32)

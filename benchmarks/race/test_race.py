@@ -62,7 +62,7 @@ def test_race(benchmark, op, name, contender):
     with equal_threads([racer], THREADS), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            call = racer.prepare(op, array(name), WORKLOADS[name].axis, THREADS)
+            call = racer.call(op, array(name), WORKLOADS[name].axis, THREADS)
         except Unsupported as reason:
             pytest.skip(f"{contender}: {reason}")
         found = truth(op, name).judge(call.fetch(call.run()))  # the first call, where it may compile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,29 @@ def write(text: str, path: str) -> None:
         Path(path).write_text(text, "utf-8")
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror}") from None
+
+
+def repository(landmark: str) -> Path:
+    """Return the root of the project's repository that the user stands in, known by a file; raise if it is none."""
+    try:
+        root = Path(git(Path.cwd(), "rev-parse", "--show-toplevel"))
+    except FileNotFoundError:
+        raise Failure("git is not installed, and this command needs it") from None
+    except subprocess.CalledProcessError:
+        raise Failure("there is no git repository here: run this in a clone of the project") from None
+    if not (root / landmark).exists():
+        raise Failure(f"{root} has no {landmark}: run this in a clone of the project")
+    try:
+        git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    except subprocess.CalledProcessError:
+        raise Failure(f"{root} has no commit yet") from None
+    return root
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Return what a git command in a folder prints; raise CalledProcessError if it fails."""
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 @contextmanager

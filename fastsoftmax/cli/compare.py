@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress, write
+
+if TYPE_CHECKING:
+    from fastsoftmax.compare.results import Result
 
 NEEDED = ("scipy", "sklearn", "rich", "threadpoolctl")
 
@@ -27,27 +30,52 @@ def add_to(commands: Any) -> None:
         "--op", choices=("softmax", "log_softmax", "logsumexp"), help="one function only (default: all three)"
     )
     command.add_argument("--json", metavar="FILE", help="write the result there too")
+    command.add_argument("--html", metavar="FILE", help="write a page with pictures there, to open in a browser")
+    command.add_argument("--markdown", metavar="FILE", help="write tables in Markdown there")
+    command.add_argument("--from", dest="saved", metavar="RESULT.json", help="show what --json saved; measure nothing")
     command.add_argument("--threads", type=int, default=1, metavar="N", help="threads for each (default: 1)")
     command.add_argument("--methods", metavar="A,B", help="these rungs only, as in stable,auto (default: all)")
-    command.add_argument("--quick", action="store_true", help="a few seconds, not a minute; rougher figures")
+    command.add_argument("--quick", action="store_true", help="some seconds, not two minutes; rougher figures")
+    command.add_argument(
+        "--list", action="store_true", help="list the contenders and stop: versions, threads, functions"
+    )
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare, show the result, and keep it where that is asked for."""
     need("compare", NEEDED)
+    if options.list:
+        return _list()
     if options.axis is not None and options.file is None:
         raise Failure("--axis goes with a FILE.npy; the built-in inputs have axes of their own")
-    if options.json is not None:
-        check_writable(Path(options.json))
+    for path in (options.json, options.html, options.markdown):
+        if path is not None:
+            check_writable(Path(path))
+    if options.saved is not None and options.file is not None:
+        raise Failure("--from shows a saved result: it goes without a FILE.npy")
+    result = _measure(options) if options.saved is None else _load(options.saved)
 
-    from fastsoftmax.compare import contenders, lab, report, workloads
+    from fastsoftmax.compare import report
+
+    try:
+        report.show(result)
+    finally:  # also when nobody reads the report to its end
+        _keep(result, options)
+    return INTERRUPTED if result.interrupted else OK
+
+
+def _measure(options: argparse.Namespace) -> Result:
+    """Run the comparison; interrupted, it returns what was measured."""
+    from fastsoftmax.compare import contenders, lab, workloads
 
     try:
         contenders.pin(options.threads)
         methods = None if options.methods is None else options.methods.replace(" ", "").split(",")
         candidates = contenders.contenders(methods)
         inputs: Sequence[workloads.Workload] = workloads.WORKLOADS
+        if options.html is not None:
+            inputs = [*inputs, *workloads.CURVES]
         if options.file is not None:
             axis = -1 if options.axis is None else options.axis
             inputs = [workloads.from_file(options.file, axis, options.op)]
@@ -72,17 +100,48 @@ def run(options: argparse.Namespace) -> int:
             if not any(table.rows for table in result.tables):
                 raise
             result.interrupted = True
-
-    try:
-        report.show(result)
-    finally:  # also when nobody reads the report to its end
-        if options.json is not None:
-            write(result.to_json(), options.json)
-    return INTERRUPTED if result.interrupted else OK
+    return result
 
 
 def _seconds(*, quick: bool, own: bool) -> float:
-    """Return how long to time a table; all the built-in ones and the rest have to fit into a minute."""
+    """Return how long to time a table; all the built-in ones and the rest have to fit into two minutes."""
     if quick:
-        return 0.1
-    return 3.0 if own else 0.7
+        return 0.2
+    return 5.0 if own else 1.5
+
+
+def _load(path: str) -> Result:
+    """Read a saved result; raise in one line where that fails."""
+    from fastsoftmax.compare.results import Result
+
+    try:
+        return Result.load(path)
+    except OSError as error:
+        raise Failure(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise Failure(f"cannot use {path}: {error}") from None
+
+
+def _keep(result: Result, options: argparse.Namespace) -> None:
+    """Write the files that are asked for; raise in one line where that fails after all."""
+    from fastsoftmax.compare import markdown, page
+
+    name = Path(options.file).name if options.file else "this machine"
+    texts = {
+        options.json: result.to_json(),
+        options.html: page.document(result, f"softmax, log_softmax and logsumexp on {name}"),
+        options.markdown: markdown.document(result),
+    }
+    for path, text in texts.items():
+        if path is not None:
+            write(text, path)
+
+
+def _list() -> int:
+    """Print who takes part, with what, and who cannot."""
+    from fastsoftmax.compare import contenders, report
+
+    candidates = contenders.contenders()
+    _, skipped = contenders.installed(candidates)
+    report.show_contenders(candidates, skipped)
+    return OK

@@ -12,7 +12,7 @@ import numpy as np
 from fastsoftmax.compare import real, results
 from fastsoftmax.compare.accuracy import Truth
 from fastsoftmax.compare.contenders import Call, Contender, Unsupported, equal_threads
-from fastsoftmax.compare.timing import Lane, race
+from fastsoftmax.compare.lineup import Lineup
 from fastsoftmax.compare.workloads import Op, Workload
 
 # (tables done, of how many, what is being done)
@@ -75,6 +75,8 @@ def empty_table(workload: Workload, op: Op, source: real.Input) -> results.Table
         bytes_moved=(x.size + out_size) * x.itemsize,
         remark=source.remark,
         figures=source.figures,
+        series=workload.series,
+        at=workload.at,
     )
 
 
@@ -92,21 +94,15 @@ def _fill(
         truth = Truth(op, source.array, axis)
     except TypeError:  # no exact values of this type here: timed all the same, of unknown accuracy
         truth = None
-    lanes: dict[str, Lane] = {}
-    try:
-        for contender in plan.contenders:
-            tell(0, f"checking {contender.name}")
-            row, call = check(contender, op, source, axis, plan.threads, truth)
-            table.rows.append(row)
-            if call is not None:
-                lanes[contender.name] = Lane(call.run)
-        race(list(lanes.values()), plan.seconds_a_table, progress=lambda done: tell(done, "timing"))
-    finally:
-        for row in table.rows:
-            lane = lanes.get(row.contender)
-            if lane is not None and lane.samples:
-                row.best_ns, row.median_ns = lane.best, lane.median
-                row.samples, row.loops = len(lane.samples), lane.loops
+    lineup = Lineup(table, op, source.array, plan.threads) if table.series != "scale" else None
+    for contender in (contender for contender in plan.contenders if op in contender.ops):
+        tell(0, f"checking {contender.name}")
+        row, call = check(contender, op, source, axis, plan.threads, truth)
+        table.rows.append(row)
+        if call is not None and lineup is not None:
+            lineup.enter(contender, call)
+    if lineup is not None:
+        lineup.race(plan.seconds_a_table, lambda done: tell(done, "timing"))
 
 
 def check(
@@ -115,7 +111,7 @@ def check(
     """Run a contender once and judge its result; this first call is where it may compile."""
     row = results.Row(contender.name, contender.ours)
     try:
-        call = contender.prepare(op, source.array, axis, threads)
+        call = contender.call(op, source.array, axis, threads)
         output = call.fetch(call.run())
         found = truth.judge(output) if truth is not None else None
     except Unsupported as error:

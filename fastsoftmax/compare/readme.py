@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import fastsoftmax
-from fastsoftmax.compare.report import BASELINE, best_other, conditions, ulps
+from fastsoftmax.compare.page import charts
+from fastsoftmax.compare.page.svg import Picture
+from fastsoftmax.compare.report import BASELINE, best_other, conditions, duration, percent, spread, ulps
 from fastsoftmax.compare.results import Result, Row, Table
 from fastsoftmax.compare.survey import worst
 
@@ -59,6 +61,44 @@ def accuracy_table(result: Result) -> str:
     """
     names = _columns(result)
     return _races(result, names, lambda table: [_error(table.row(name)) for name in names])
+
+
+def pictures(result: Result) -> dict[str, Picture]:
+    """Return the pictures that the result has the figures for, by their file names."""
+    drawn = {
+        "ratios.svg": charts.ratios(result),
+        "speed.svg": charts.speed_against_size(result, "softmax"),
+        "error.svg": charts.error_against_scale(result, "softmax"),
+    }
+    return {name: picture for name, picture in drawn.items() if picture is not None}
+
+
+def picture_links(result: Result, names: Sequence[str], folder: str) -> str:
+    """Return Markdown that shows those pictures, of the names given, that there are, with text alternatives."""
+    drawn = pictures(result)
+    links = (f"![{drawn[name].title}. {drawn[name].description}]({folder}/{name})" for name in names if name in drawn)
+    return "\n\n".join(links)
+
+
+def race_table(table: Table) -> str:
+    """Return all that is known of every contender in one race, best first."""
+    heads = ("contender", "verdict", "best", "median", "95 %", "reused", "cold", "of limit", "x SciPy", "max ULP")
+    lines = [
+        (
+            f"**{row.contender}**" if row.ours else row.contender,
+            row.verdict,
+            duration(row.best_ns),
+            duration(row.median_ns),
+            spread(row),
+            duration(row.reused_ns),
+            duration(row.cold_ns),
+            percent(table.share_of_limit(row)),
+            _ratio(table, BASELINE, row),
+            ulps(row.max_ulp),
+        )
+        for row in table.ranking
+    ]
+    return _markdown(heads, lines, left=2)
 
 
 def error_table(survey: Result) -> str:
@@ -115,13 +155,13 @@ def ladder_table() -> str:
 
 def _columns(result: Result) -> list[str]:
     """Return our default first, then the peers in the order of the result."""
-    peers = (row.contender for table in result.tables for row in table.rows if not row.ours)
+    peers = (row.contender for table in result.races for row in table.rows if not row.ours)
     return [OURS, *dict.fromkeys(peers)]
 
 
 def _races(result: Result, heads: Sequence[str], cells: Callable[[Table], list[str]]) -> str:
     """Return a table with a row a race, and the conditions below it."""
-    lines = [[table.workload, f"`{table.op}`", *cells(table)] for table in result.tables]
+    lines = [[table.workload, f"`{table.op}`", *cells(table)] for table in result.races]
     return f"{_markdown(('input', 'function', *heads), lines, left=2)}\n\n{conditions(result)}."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,7 +14,9 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from fastsoftmax.compare.contender import Contender
 from fastsoftmax.compare.results import Result, Row, Table
+from fastsoftmax.compare.workloads import OPS
 
 BASELINE = "scipy"
 STYLE = {"exact": "green", "inexact": "yellow", "wrong": "bold red", "failed": "bold red"}
@@ -26,7 +29,9 @@ LOOK: Any = {
     "caption_justify": "left",
     "caption_style": "dim",
 }
-_WIDTH = 110  # where the output is no terminal
+UNSTEADY = 0.1
+"""A machine that changes its pace by more than this is mentioned."""
+_WIDTH = 132  # where the output is no terminal
 
 
 def show(result: Result, console: Console | None = None) -> None:
@@ -37,7 +42,7 @@ def show(result: Result, console: Console | None = None) -> None:
     def say(text: str, style: str = "") -> None:
         console.print(Text(text, style=style), soft_wrap=True)
 
-    for table in result.tables:
+    for table in result.races:
         console.print()
         console.print(_race(table))
         if table.remark:
@@ -46,8 +51,10 @@ def show(result: Result, console: Console | None = None) -> None:
             if row.reason:
                 say(f"{row.contender} {row.verdict}: {row.reason}")
         say(sentence(table))
+        if text := reliability(table):
+            say(text, "dim")
     console.print()
-    if len(result.tables) > 1:
+    if len(result.races) > 1:
         console.print(_summary(result))
     say(conditions(result), "dim")
     for contender, why in result.skipped.items():
@@ -55,6 +62,22 @@ def show(result: Result, console: Console | None = None) -> None:
     if result.interrupted:
         say("Interrupted: these are the results so far.", "bold yellow")
     say(closing(result), "bold")
+
+
+def show_contenders(candidates: Sequence[Contender], skipped: dict[str, str], console: Console | None = None) -> None:
+    """Print the records of the contenders, absent ones with the reason."""
+    console = console or Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    grid = RichTable(**LOOK)
+    for heading in ("contender", "library", "what it is", "threads", "functions"):
+        grid.add_column(heading, no_wrap=heading == "contender")
+    for contender in candidates:
+        if contender.name in skipped:
+            grid.add_row(contender.name, contender.library, escape(skipped[contender.name]), "-", "-", style="dim")
+            continue
+        library = f"{contender.library} {contender.version}"
+        functions = "all" if contender.ops == OPS else ", ".join(contender.ops)
+        grid.add_row(contender.name, library, escape(contender.note), contender.threads, functions)
+    console.print(grid)
 
 
 def sentence(table: Table) -> str:
@@ -68,9 +91,38 @@ def sentence(table: Table) -> str:
     return f"{text}, {ratio:.1f} times as fast as SciPy." if ratio else f"{text}."
 
 
+def reliability(table: Table) -> str:
+    """Say what limits the race, how noisy it was, and whether the machine kept its pace; nothing of an old result."""
+    parts = []
+    if table.limits is not None:
+        limit = table.limits
+        moved, ns = ("read", limit.read_ns) if table.op == "logsumexp" else ("copy", limit.copy_ns)
+        parts.append(f"Limit: {duration(limit.of(table.op))} ({moved} {duration(ns)}, e^x {duration(limit.exp_ns)})")
+    if table.noise is not None:
+        parts.append(f"noise {percent(table.noise)}: ratios nearer to 1 mean nothing")
+    if table.wobble is not None and table.wobble > UNSTEADY:
+        parts.append(f"the machine changed its pace by {percent(table.wobble)}")
+    return "; ".join(parts) + "." if parts else ""
+
+
+def spread(row: Row) -> str:
+    """Write the interval of the median as a percentage on both sides."""
+    if row.median_ns is None or row.median_low_ns is None or row.median_high_ns is None:
+        return "-"
+    low, high = (100 * (end / row.median_ns - 1) for end in (row.median_low_ns, row.median_high_ns))
+    return f"{low:+.0f} {high:+.0f} %"
+
+
+def percent(share: float | None) -> str:
+    """Write a share of 1 as a percentage."""
+    if share is None or math.isnan(share):
+        return "-"
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
 def closing(result: Result) -> str:
     """Name the contender that is the fastest exact one most often, and by how much it beats SciPy."""
-    winners = [(table, best) for table in result.tables if (best := table.fastest_exact())]
+    winners = [(table, best) for table in result.races if (best := table.fastest_exact())]
     if not winners:
         return "No contender was both timed and exact."
     name, wins = Counter(best.contender for _, best in winners).most_common(1)[0]
@@ -118,7 +170,9 @@ def _race(table: Table) -> RichTable:
         title += f" of {shape} {table.dtype}, axis {table.axis}"
     grid = RichTable(title=escape(title), **LOOK)
     grid.add_column("* fastsoftmax", no_wrap=True)
-    for heading in ("best", "median", "ns/element", "GB/s", "x SciPy", "max ULP"):
+    for heading in (
+        "ns/element", "best", "median", "95 %", "reused", "cold", "GB/s", "of limit", "x SciPy", "max ULP",
+    ):  # fmt: skip
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("verdict")
     for row in table.ranking:
@@ -132,10 +186,14 @@ def _cells(table: Table, row: Row) -> list[str | Text]:
     ratio = table.times_faster_than(BASELINE, row)
     return [
         _name(row),
+        f"{each:.3f}" if each is not None else "-",
         duration(row.best_ns),
         duration(row.median_ns),
-        f"{each:.3f}" if each is not None else "-",
+        spread(row),
+        duration(row.reused_ns),
+        duration(row.cold_ns),
         f"{table.bytes_moved / row.best_ns:.1f}" if row.best_ns is not None else "-",
+        percent(table.share_of_limit(row)),
         f"{ratio:.2f}" if ratio else "-",
         ulps(row.max_ulp),
         Text(row.verdict, style=STYLE.get(row.verdict, "")),
@@ -156,7 +214,7 @@ def _summary(result: Result) -> RichTable:
     for heading in ("x SciPy", "best other", "auto"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.caption = "auto: how many times as fast as the best other one fastsoftmax auto is"
-    for table in result.tables:
+    for table in result.races:
         best, rival, auto = table.fastest_exact(), best_other(table), table.row("fastsoftmax auto")
         ratio = table.times_faster_than(BASELINE, best) if best else None
         lead = table.times_faster_than(rival.contender, auto) if rival and auto else None

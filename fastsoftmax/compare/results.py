@@ -11,12 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 1
+from fastsoftmax.compare.limits import Limits
+
+SCHEMA = 2
+READABLE = (1, 2)
+"""Schema 1 knew plain calls on one input only: what came with 2 is None in it."""
 
 
 @dataclass
 class Row:
-    """One contender in one table. Times are ns per call, None when it was not timed."""
+    """One contender in one table. Times are ns per call, None when it was not timed.
+
+    `best_ns` and the medians are of calls that make their result; `reused_ns` and `cold_ns` are the best times
+    into a result that was there, and on inputs that were in no cache.
+    """
 
     contender: str
     ours: bool
@@ -28,6 +36,11 @@ class Row:
     mean_ulp: float | None = None
     verdict: str = "unknown"
     reason: str = ""
+    median_low_ns: float | None = None
+    """The median is not below this, with 95 % confidence, nor above the next."""
+    median_high_ns: float | None = None
+    reused_ns: float | None = None
+    cold_ns: float | None = None
 
     @property
     def exact(self) -> bool:
@@ -48,6 +61,15 @@ class Table:
     remark: str = ""
     figures: dict[str, float] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    limits: Limits | None = None
+    noise: float | None = None
+    """How far from 1 a ratio of times may be by chance, found by timing one contender against itself."""
+    wobble: float | None = None
+    """By how much the machine was slower in slow laps than in fast ones."""
+    series: str = ""
+    """The curve that it is a point of, if any: over "size" or "scale"."""
+    at: float = 0.0
+    """Its place on that curve."""
 
     @property
     def elements(self) -> int:
@@ -75,6 +97,11 @@ class Table:
         """Return a row's best time per element of the input."""
         return None if row.best_ns is None else row.best_ns / self.elements
 
+    def share_of_limit(self, row: Row) -> float | None:
+        """Return how near a row's best time is to the limit: 1 is on it."""
+        times = [ns for ns in (row.best_ns, row.reused_ns) if ns is not None]
+        return self.limits.of(self.op) / min(times) if self.limits is not None and times else None
+
     def times_faster_than(self, rival: str, row: Row) -> float | None:
         """Return the rival's best time over the row's."""
         other = self.row(rival)
@@ -96,6 +123,15 @@ class Result:
     interrupted: bool = False
     schema: int = SCHEMA
 
+    @property
+    def races(self) -> list[Table]:
+        """The tables that stand for themselves."""
+        return [table for table in self.tables if not table.series]
+
+    def curve(self, series: str, op: str) -> list[Table]:
+        """Return the points of a curve in their order."""
+        return sorted((t for t in self.tables if (t.series, t.op) == (series, op)), key=lambda table: table.at)
+
     def to_json(self) -> str:
         """Return the result as JSON; NaN and infinity, which JSON lacks, as strings."""
         return json.dumps(_encode(dataclasses.asdict(self)), indent=1, allow_nan=False) + "\n"
@@ -105,9 +141,11 @@ class Result:
         """Return the result that `to_json` wrote; raise ValueError for anything else."""
         try:
             data = _decode(json.loads(text))
-            if data["schema"] != SCHEMA:
-                raise ValueError(f"a result of schema {data['schema']}, this version reads {SCHEMA}")
+            if data["schema"] not in READABLE:
+                raise ValueError(f"a result of schema {data['schema']}, this version reads {READABLE}")
             for table in data["tables"]:
+                if table.get("limits") is not None:
+                    table["limits"] = Limits(**table["limits"])
                 table["rows"] = [Row(**row) for row in table["rows"]]
             data["tables"] = [Table(**table) for table in data["tables"]]
             return cls(**data)

@@ -60,7 +60,7 @@ def run(
             source = workload.build()
             table = lab.empty_table(workload, op, source)
             truth = Truth(op, source.array, workload.axis)
-            for contender in contenders:
+            for contender in (contender for contender in contenders if op in contender.ops):
                 row, _ = lab.check(contender, op, source, workload.axis, 1, truth)
                 table.rows.append(row)
             result.tables.append(table)

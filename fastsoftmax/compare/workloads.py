@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,7 +25,8 @@ class InputError(ValueError):
 class Workload:
     """An input, the axis to reduce, and the functions worth comparing on it.
 
-    ``build`` makes the input when it is needed. ``quick`` ones are in the short comparison too.
+    ``build`` makes the input when it is needed. ``quick`` ones are in the short comparison too. A workload of a
+    ``series`` is a point of a curve, ``at`` its place there; those of "scale" are judged, not timed.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Workload:
     axis: int = -1
     ops: tuple[Op, ...] = OPS
     quick: bool = False
+    series: str = ""
+    at: float = 0.0
 
 
 def random(*shape: int, dtype: str = "float32", axis: int = -1) -> real.Input:
@@ -74,6 +77,28 @@ WORKLOADS = (
     standard(1024, 1000, dtype="float64", ops=OPS),
     standard(100_000, 10, dtype="float64"),
     standard(1000, 1024, dtype="float64", axis=0),
+)
+
+
+def _of_size(rows: int) -> Workload:
+    """Return a point of the curve of speed against size."""
+    record = standard(rows, 1024, quick=rows <= 256)
+    return replace(record, series="size", at=1024.0 * rows)
+
+
+def _of_scale(scale: float) -> Workload:
+    """Return a point of the curve of errors against the scale of the input."""
+
+    def build() -> real.Input:
+        x = np.random.default_rng(0).standard_normal((200, 1000)).astype(np.float32)
+        return real.Input(x * np.float32(scale))
+
+    return Workload(f"normal x {scale:g}", build, quick=True, series="scale", at=scale)
+
+
+CURVES = (
+    *(_of_size(4**k) for k in range(8)),
+    *(_of_scale(4.0**k) for k in range(-3, 7)),
 )
 
 

@@ -2,7 +2,10 @@
 
 import pytest
 
+from fastsoftmax.compare.limits import Limits
 from fastsoftmax.compare.results import Result, Row, Table
+
+LIMITS = Limits(copy_ns=40.0, read_ns=20.0, exp_ns=30.0)
 
 
 @pytest.fixture
@@ -25,6 +28,8 @@ def result():
         Row("torch", False, 80.0, 90.0, 5, 100, 1.5, 0.5, "exact"),
         Row("jax", False, verdict="failed", reason="RuntimeError: no luck"),
     ]
+    auto = rows[1]
+    auto.median_low_ns, auto.median_high_ns, auto.reused_ns = 104.5, 121.0, 80.0
     slow = [
         Row("fastsoftmax auto", True, 1000.0, 1100.0, 5, 100, 0.75, 0.25, "exact"),
         Row("scipy", False, 9000.0, 9500.0, 5, 100, 2.5, 0.25, "inexact"),
@@ -36,7 +41,19 @@ def result():
         created="2026-01-01T00:00:00+00:00",
         skipped={"onnxruntime": "not installed (onnx is missing)"},
         tables=[
-            Table("digits", "softmax", [10, 10], -1, "float32", 800, "a [remark]", {"test_accuracy": 0.97}, rows),
+            Table(
+                "digits",
+                "softmax",
+                [10, 10],
+                -1,
+                "float32",
+                800,
+                "a [remark]",
+                {"test_accuracy": 0.97},
+                rows,
+                LIMITS,
+                noise=0.05,
+            ),
             Table("10 x 10 float32", "logsumexp", [10, 10], -1, "float32", 440, rows=slow),
         ],
     )

@@ -1,5 +1,6 @@
 """Every contender computes what it should, or says that it cannot."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -22,12 +23,31 @@ ALL = contenders.contenders()
 def test_values(contender, op, dtype, axis):
     x = random(6, 9, dtype=dtype, axis=axis).array
     try:
-        call = contender.prepare(op, x, axis, 1)
-    except ImportError as error:
-        pytest.skip(str(error))
+        call = contender.call(op, x, axis, 1)
+    except (ImportError, contenders.Unsupported) as reason:
+        pytest.skip(str(reason))
+    true = getattr(exact, op)(x, axis).astype(dtype)
     result = call.fetch(call.run())
     assert result.dtype == x.dtype
-    np.testing.assert_allclose(result, getattr(exact, op)(x, axis).astype(dtype), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(result, true, rtol=1e-4, atol=1e-5)
+    if call.reuse is not None:
+        reused = call.reuse()
+        assert reused is call.reuse() or reused is None or np.shares_memory(reused, call.reuse())
+        np.testing.assert_allclose(result if reused is None else call.fetch(reused), true, rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_contender_lacks_is_unsupported():
+    logaddexp = next(contender for contender in ALL if contender.name == "logaddexp")
+    with pytest.raises(contenders.Unsupported, match="has no softmax"):
+        logaddexp.call("softmax", np.zeros((2, 2)), -1, 1)
+
+
+def test_every_record_says_where_it_comes_from_and_how_its_threads_are_held():
+    assert len({contender.name for contender in ALL}) == len(ALL)
+    for contender in ALL:
+        assert contender.note
+        assert contender.extra in importlib.metadata.metadata("fastsoftmax").get_all("Provides-Extra")
+        assert (contender.threads == "its own switch") == (contender.ours or contender.limit_threads is not None)
 
 
 def test_one_record_a_rung():
@@ -59,7 +79,7 @@ def test_absent_libraries_are_skipped_with_a_word():
     able, skipped = contenders.installed(candidates)
     assert able == [contenders.PEERS[0]]
     assert skipped == {
-        "a": "not installed (no_such_library is missing)",
+        "a": 'not installed (no_such_library is missing: pip install "fastsoftmax[bench]")',
         "b": "does not import: libsomething.so: cannot open",
     }
 

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from fastsoftmax.compare import report
+import fastsoftmax
+from fastsoftmax.compare import contenders, report
 
 
 @pytest.fixture
@@ -25,6 +26,16 @@ def test_ours_are_marked_and_remarks_survive(text):
     assert "a [remark]" in text
     assert "digits: softmax of 10 x 10 float32, axis -1" in text
     assert "onnxruntime was skipped: not installed" in text
+
+
+def test_the_limit_the_interval_and_the_noise_are_shown(text, result):
+    (line,) = [line for line in text.splitlines() if line.startswith(" * auto") and "50 %" in line]
+    assert "-5 +10 %" in line
+    assert "80.0 ns" in line
+    assert "Limit: 40.0 ns (copy 40.0 ns, e^x 30.0 ns); noise 5.0 %: ratios nearer to 1 mean nothing." in text
+    result.tables[0].wobble = 0.25
+    assert report.reliability(result.tables[0]).endswith("the machine changed its pace by 25 %.")
+    assert report.reliability(result.tables[1]) == ""
 
 
 def test_sentences(result):
@@ -67,3 +78,13 @@ def test_durations(ns, text):
 )
 def test_ulps(value, text):
     assert report.ulps(value) == text
+
+
+def test_contenders_are_listed_absent_ones_with_the_reason():
+    out = io.StringIO()
+    report.show_contenders(contenders.contenders(["auto"]), {"torch": "not [installed]"}, Console(file=out, width=160))
+    lines = {line.split("  ")[0].strip(): line for line in out.getvalue().splitlines()}
+    assert "numpy.logaddexp.reduce" in lines["logaddexp"]
+    assert lines["logaddexp"].rstrip().endswith("logsumexp")
+    assert "not [installed]" in lines["torch"]
+    assert f"fastsoftmax {fastsoftmax.__version__}" in lines["fastsoftmax auto"]

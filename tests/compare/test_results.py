@@ -17,8 +17,24 @@ def test_json_is_strict(result):
         raise AssertionError(name)
 
     data = json.loads(result.to_json(), parse_constant=refuse)
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     assert data["tables"][0]["rows"][0]["max_ulp"] == "inf"
+
+
+def test_the_first_schema_is_read_without_what_it_lacked(result):
+    data = json.loads(result.to_json()) | {"schema": 1}
+    for table in data["tables"]:
+        for name in ("limits", "noise", "wobble"):
+            del table[name]
+        for row in table["rows"]:
+            for name in ("median_low_ns", "median_high_ns", "reused_ns", "cold_ns"):
+                del row[name]
+    for row in result.tables[0].rows:
+        row.median_low_ns = row.median_high_ns = row.reused_ns = None
+    result.tables[0].limits = result.tables[0].noise = None
+    read = Result.from_json(json.dumps(data))
+    assert read.tables == result.tables
+    assert Result.from_json(read.to_json()) == read
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "1", '{"schema": 99}', "no json"])
@@ -38,6 +54,9 @@ def test_derived_figures(result):
     auto = table.row("fastsoftmax auto")
     assert table.ns_per_element(auto) == 1.0
     assert table.times_faster_than("scipy", auto) == 4.0
+    assert table.share_of_limit(auto) == 0.5  # of its reused time
+    assert table.share_of_limit(table.row("jax")) is None
+    assert result.tables[1].share_of_limit(auto) is None
     assert table.times_faster_than("jax", auto) is None
     assert table.row("nobody") is None
 
