@@ -1,4 +1,4 @@
-"""out=, where=, b= and temperature=. What is refused is in test_arguments.py."""
+"""out=, where=, b= and temperature=. What is refused is in test_arguments.py, shared memory in test_overlap.py."""
 
 import itertools
 
@@ -55,62 +55,6 @@ def test_out_is_the_input(op, dtype, method, rng):
         plain = call(op, y, axis, method=method)
         call(op, y, axis, out=y, method=method)
         same_bits(y, plain)
-
-
-@pytest.mark.parametrize("method", SAFE)
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("op", MAPS)
-def test_out_overlaps_the_input(op, dtype, method, rng):
-    views = {
-        "shifted up": (np.s_[:-3], np.s_[3:]),
-        "shifted down": (np.s_[3:], np.s_[:-3]),
-        "one row on": (np.s_[:-1], np.s_[1:]),
-        "reversed rows": (np.s_[::-1], np.s_[:]),
-        "reversed": (np.s_[:, ::-1], np.s_[:]),
-        "shifted columns": (np.s_[:, :-1], np.s_[:, 1:]),
-        "every second, other step": (np.s_[:, ::2], np.s_[:, :20]),
-    }
-    for (name, (source, target)), axis in itertools.product(views.items(), (None, 0, 1)):
-        base = rng.normal(0, 9, (40, 40)).astype(dtype)
-        x, out = base[source], base[target]
-        plain = call(op, x.copy(), axis, method=method)
-        call(op, x, axis, out=out, method=method)
-        np.testing.assert_allclose(out, plain, rtol=8 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps, err_msg=name)
-    square = rng.normal(0, 9, (50, 50)).astype(dtype)
-    plain = call(op, square.copy(), 0, method=method)
-    call(op, square, 0, out=square.T, method=method)
-    np.testing.assert_allclose(square.T, plain, rtol=8 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps)
-
-
-@pytest.mark.parametrize("method", SAFE)
-def test_out_of_logsumexp_overlaps_the_inputs(method, rng):
-    for axis, target in (
-        (1, np.s_[:, 0]),
-        (1, np.s_[0]),
-        (1, np.s_[::-1, 7]),
-        (0, np.s_[0]),
-        (0, np.s_[:, 1]),
-    ):
-        a = rng.normal(size=(30, 30))
-        plain = logsumexp(a.copy(), axis, method=method)
-        logsumexp(a, axis, out=a[target], method=method)
-        np.testing.assert_allclose(a[target], plain, rtol=1e-14)
-        b = rng.uniform(1, 2, (30, 30))
-        plain = logsumexp(a, axis, b.copy(), method=method)
-        logsumexp(a, axis, b, out=b[target], method=method)
-        np.testing.assert_allclose(b[target], plain, rtol=1e-14)
-
-
-def test_out_overlaps_where(rng):
-    x = rng.normal(size=(6, 8))
-    raw = np.ones(48, bool)
-    raw[5:20] = False
-    plain = softmax(x, 1, where=raw.reshape(6, 8).copy())
-    shared = np.zeros(48)
-    keep = shared.view(bool)[:48].reshape(6, 8)
-    keep[...] = raw.reshape(6, 8)
-    softmax(x, 1, where=keep, out=shared.reshape(6, 8))
-    np.testing.assert_allclose(shared.reshape(6, 8), plain, rtol=1e-14)
 
 
 @pytest.mark.parametrize("op", OPS)
