@@ -12,7 +12,7 @@ import numpy as np
 
 from fastsoftmax import arrays, direct, plain
 from fastsoftmax.arrays import Array
-from fastsoftmax.engine import Work
+from fastsoftmax.engine import Work, suits_kernels
 from fastsoftmax.ladder import Way, way_of
 from fastsoftmax.weights import weighted_logsumexp
 
@@ -40,7 +40,8 @@ def softmax(
     where : array_like of bool, optional
         The elements that take part; it is broadcast to x. The others get 0.
     temperature : float, optional
-        Divides x. Negative is allowed, so ``temperature=1/log(b)`` is the softmax to any base b.
+        Divides x. Negative is allowed, so ``temperature=1/log(b)`` is the softmax to any base b. So is inf, which
+        makes all that is finite alike.
     method : str, optional
         A rung of the ladder; see `fastsoftmax.methods`, which also tells the error bound of each.
 
@@ -77,7 +78,7 @@ def softmax(
            [0.11920292, 0.880797  ]], dtype=float32)
     """
     plain_call = where is None and type(temperature) is float and temperature == 1.0
-    if type(x) is np.ndarray and plain_call and method == "auto":
+    if type(x) is np.ndarray and plain_call and type(method) is str and method == "auto":
         result = direct.elementwise("softmax", x, axis, out)
         if result is not None:
             return result
@@ -123,7 +124,7 @@ def log_softmax(
     array([-1.92874985e-22, -5.00000000e+01])
     """
     plain_call = where is None and type(temperature) is float and temperature == 1.0
-    if type(x) is np.ndarray and plain_call and method == "auto":
+    if type(x) is np.ndarray and plain_call and type(method) is str and method == "auto":
         result = direct.elementwise("log_softmax", x, axis, out)
         if result is not None:
             return result
@@ -193,7 +194,7 @@ def logsumexp(
     (np.float64(-inf), np.float64(0.0))
     """
     plain_call = b is None and not keepdims and not return_sign and out is None and where is None
-    if type(a) is np.ndarray and plain_call and method == "auto":
+    if type(a) is np.ndarray and plain_call and type(method) is str and method == "auto":
         result = direct.reduction("logsumexp", a, axis)
         if result is not None:
             return result
@@ -201,18 +202,17 @@ def logsumexp(
     a = arrays.as_numbers(a, "a")
     dtype = arrays.result_type(a.dtype)
     if b is not None:
-        weak = type(b) in (bool, int, float, complex)
-        dtype = np.result_type(dtype, b if weak else arrays.as_numbers(b, "b"))
-        a, b = np.broadcast_arrays(a, arrays.as_numbers(b, "b"))
+        b, decisive = arrays.as_weights(b)
+        dtype = arrays.common_type(dtype, decisive)
+        a, b = arrays.broadcast(a, b)
     axes = arrays.normalize_axis(axis, a.ndim)
     mask = arrays.check_where(where, a.shape)
     kept = tuple(s for i, s in enumerate(a.shape) if i not in axes)
     full = tuple(1 if i in axes else s for i, s in enumerate(a.shape))
-    if out is not None:
-        arrays.check_out(out, full if keepdims else kept, dtype)
+    place = None if out is None else arrays.check_out(out, full if keepdims else kept, dtype)
     result, sign = _logsumexp(a, b, axes, mask, dtype, kept, way, return_sign)
-    if out is not None:
-        np.copyto(out, result.reshape(out.shape), casting="same_kind")
+    if place is not None:
+        arrays.write(place, result.reshape(place.shape))
         result = out
     elif keepdims:
         result = result.reshape(full)
@@ -234,8 +234,8 @@ def _logsumexp(
     return_sign: bool,
 ) -> tuple[Array, Array]:
     """Return logarithm and sign as arrays of the shape `kept`."""
-    if dtype.kind == "c" or (dtype == np.longdouble and dtype != np.float64):
-        return plain.logsumexp(a.astype(dtype, copy=False), b, axes, mask, return_sign)
+    if arrays.is_plain(dtype):
+        return plain.logsumexp(a, b, axes, mask, dtype, return_sign)
     if b is not None:
         return weighted_logsumexp(a, b, axes, mask, dtype, return_sign)
     result = np.empty(kept, dtype)
@@ -264,18 +264,24 @@ def _elementwise(op: str, x: Any, axis: Any, out: Array | None, where: Any, temp
             mask = mask.copy()
     if x.size == 0:
         return result
-    if dtype.kind == "c" or (dtype == np.longdouble and dtype != np.float64):
-        np.copyto(result, getattr(plain, op)(x, axes, mask, temperature), casting="same_kind")
+    if arrays.is_plain(dtype) or not suits_kernels(temperature, dtype):
+        arrays.write(result, getattr(plain, op)(x, axes, mask, temperature))
     else:
         Work(op, x, result, axes, temperature, way, mask).run()
-    return result if out is not None else result[()]
+    return result[()] if out is None else out
 
 
 def _check_temperature(temperature: Any) -> float:
+    """Return the temperature as a float, if it is a real number other than 0."""
+    arrays.refuse_masked(temperature, "temperature")
+    number = np.asarray(temperature)
+    is_int = isinstance(temperature, int)
+    if number.ndim or not (is_int or (arrays.is_numeric(number.dtype) and number.dtype.kind != "c")):
+        raise TypeError(f"temperature must be a real number, not {temperature!r}")
     try:
         value = float(temperature)
-    except (TypeError, ValueError):
-        raise TypeError(f"temperature must be a number, not {temperature!r}") from None
+    except OverflowError:
+        raise ValueError("temperature is too large for a float64") from None
     if value == 0.0 or math.isnan(value):
-        raise ValueError(f"temperature must be a number other than 0, not {value}")
+        raise ValueError(f"temperature must be a number other than 0, not {temperature!r}")
     return value

@@ -52,7 +52,7 @@ def explain(x: Any, axis: Any = None, *, op: str = "softmax", method: str = "aut
     dtype = arrays.result_type(x.dtype)
     if x.size == 0:
         return "nothing: the array is empty"
-    if dtype.kind == "c" or (dtype == np.longdouble and dtype != np.float64):
+    if arrays.is_plain(dtype):
         return f"plain NumPy: no kernel computes {dtype}"
     kept = tuple(s for i, s in enumerate(x.shape) if i not in axes)
     out = np.empty(kept, dtype) if op == "logsumexp" else arrays.fresh_like(x, dtype)

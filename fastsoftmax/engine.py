@@ -32,9 +32,16 @@ CHUNK = 64  # rows kept at a time otherwise
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it
+WARMEST = {"float32": 2.0**100, "float64": 2.0**900}  # kernels multiply by log2(e) / temperature, in two parts
 
 Dim = tuple[int, int, int]
 Dims = list[Dim]
+
+
+def suits_kernels(temperature: float, dtype: np.dtype[Any]) -> bool:
+    """Tell whether kernels that compute results of this type can hold x / temperature and its parts."""
+    warmest = WARMEST[arrays.compute_type(dtype).name]
+    return 1 / warmest <= abs(temperature) <= warmest
 
 
 class Work:
@@ -219,7 +226,7 @@ class Work:
 
     def _run_tile(self, x: Array, out: Array, mask: Array | None, dtype: np.dtype[Any]) -> None:
         tile = np.empty(x.shape, dtype)
-        np.copyto(tile, x, casting="unsafe")
+        arrays.write(tile, x)
         temperature = self.temperature
         if temperature < 0:
             np.negative(tile, out=tile)
@@ -233,8 +240,7 @@ class Work:
         kernel(flat, 0, self.n, result, 0, 1 if self.reduces else self.n, 0, rows, self.n, 1, temperature)
         if mask is not None and not self.reduces:
             np.copyto(tile, 0.0 if self.op == "softmax" else -np.inf, where=~mask)
-        result = result.reshape(out.shape)
-        np.copyto(out, result, casting="unsafe")
+        arrays.write(out, result.reshape(out.shape))
 
 
 def strips(op: str, n: int, inner: int, planes: int, itemsize: int) -> tuple[int, int, int]:

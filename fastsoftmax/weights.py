@@ -1,4 +1,8 @@
-"""logsumexp with weights b: rare enough for tiles, exact enough for a double."""
+"""logsumexp with weights b: rare enough for tiles, exact enough for a double.
+
+A kernel takes the rows but those with an infinite element or with weights so far apart that a small e^x may outweigh
+a large one: these are for `fastsoftmax.plain`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from fastsoftmax import arrays, plain
 from fastsoftmax.arrays import Array
 from fastsoftmax.kernels.weighted import weighted_logsumexp_rows
 
 TILE = 2**15
+LARGEST = 2.0**100  # of a weight; its inverse is the smallest
 
 
 def weighted_logsumexp(
@@ -33,11 +39,33 @@ def weighted_logsumexp(
         for first in range(0, rows, step):
             last = min(first + step, rows)
             index = np.unravel_index(np.arange(first, last), shape) if shape else ()
-            x = np.array(a[index], np.float64, order="C").reshape(-1)
-            weights = np.array(b[index], np.float64, order="C").reshape(-1)
+            x = _as_rows(a[index], last - first)
+            weights = _as_rows(b[index], last - first)
             if keep is not None:
-                weights[~keep[index].reshape(-1)] = 0.0
-            weighted_logsumexp_rows[np.dtype(np.float64)](x, weights, result[first:], sign[first:], last - first, n)
+                weights[~keep[index].reshape(weights.shape)] = 0.0
+            place = result[first:last], sign[first:last]
+            weighted_logsumexp_rows[np.dtype(np.float64)](x.reshape(-1), weights.reshape(-1), *place, last - first, n)
+            odd = _is_odd(x, weights)
+            if odd.any():
+                values = plain.logsumexp(x[odd], weights[odd], (1,), None, result.dtype, True)
+                for part, value in zip(place, values, strict=True):
+                    part[odd] = value
     if not return_sign:
         result[sign < 0] = np.nan
-    return result.astype(dtype).reshape(shape), sign.astype(dtype).reshape(shape)
+    with np.errstate(all="ignore"):
+        return result.astype(dtype).reshape(shape), sign.astype(dtype).reshape(shape)
+
+
+def _as_rows(a: Array, rows: int) -> Array:
+    """Return a copy in rows of float64."""
+    copy = np.empty(a.shape)
+    arrays.write(copy, a)
+    return copy.reshape(rows, -1)
+
+
+def _is_odd(x: Array, weights: Array) -> Array:
+    """Tell which rows are not for the kernel."""
+    size = np.abs(weights)
+    usual = (size == 0) | ((size >= 1 / LARGEST) & (size <= LARGEST))
+    odd: Array = (~usual | (x == np.inf)).any(axis=1)
+    return odd

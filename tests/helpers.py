@@ -125,14 +125,18 @@ WRITABLE = [name for name in LAYOUTS if name != "read-only"]
 PACKAGE = Path(fastsoftmax.__file__).parent
 
 
+# Warnings are errors in children too, but for one of CPython's, of forks in a process with threads: some tests fork.
+STRICT = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
+
+
 def start_python(code, *, env=(), package=PACKAGE, path=None):
-    """Start Python on a piece of code, or on the file at `path`, with the package under test.
+    """Start Python on a piece of code, or on the file at `path`, with the package under test, warnings being errors.
 
     A variable that is None in `env` is unset.
     """
     changed = {**os.environ, "PYTHONPATH": str(package.parent), **dict(env)}
     return subprocess.Popen(
-        [sys.executable, *(("-c", code) if path is None else (str(path),))],
+        [sys.executable, *STRICT, *(("-c", code) if path is None else (str(path),))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -2,9 +2,12 @@
 
 import itertools
 
+import ml_dtypes
 import numpy as np
 import pytest
-from helpers import FLOATS, OPS, SAFE, call, same_bits
+from helpers import FLOATS, LAYOUTS, OPS, SAFE, call, same_bits
+
+import fastsoftmax
 
 INF, NAN = np.inf, np.nan
 
@@ -190,3 +193,123 @@ def test_empty_with_out_and_where(op):
     out = np.full(3, 7.0) if op == "logsumexp" else np.empty((3, 0))
     assert call(op, x, 1, out=out, where=np.ones((3, 1), bool)) is out
     assert np.all(out == -INF)
+
+
+KINDS = {"NaN": (NAN,), "inf": (INF,), "inf and -inf": (INF, -INF), "NaN and inf": (NAN, INF), "all -inf": ()}
+
+
+def poison(row, kind, position, other):
+    """Put the numbers of a kind at a position and another one; return the row and what it becomes, by name of op."""
+    row = row.copy()
+    if not KINDS[kind]:
+        row[...] = -INF
+    for value, place in zip(KINDS[kind], (position, other), strict=False):
+        row[place] = value
+    return row, {op: expected_row(op, row) for op in OPS}
+
+
+def threads_of(method):
+    return (1, 2, 3) if method == "parallel" else (1,)
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_the_table_in_long_rows(op, dtype, method, rng, restore_threads):
+    piece, n = 2**16, 2**18 + 2**16 + 37  # four pieces, the last of them longer
+    places = [0, 3, 4095, 4096, piece - 1, piece, 3 * piece - 1, 3 * piece, 2**18, n - 70, n - 1]
+    clean = rng.normal(0, 3, n).astype(dtype)
+    out = np.empty(() if op == "logsumexp" else n, dtype)
+    for threads, kind, k in itertools.product(threads_of(method), KINDS, range(len(places))):
+        if kind == "all -inf" and k:
+            continue
+        fastsoftmax.set_num_threads(threads)
+        row, expected = poison(clean, kind, places[k], places[k - 1])
+        for in_place in (False, True) if op != "logsumexp" and threads != 2 else (False,):
+            got = call(op, row, method=method, out=row if in_place else out)
+            wrong = ~np.isnan(got) if np.isnan(expected[op]) else got != expected[op]
+            assert not wrong.any(), (threads, kind, places[k], in_place)
+
+
+@pytest.mark.parametrize("layout", ["C", "Fortran", "every second", "negative"])
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_table_along_every_axis_leaves_the_neighbours_alone(dtype, method, layout, rng, restore_threads):
+    clean = rng.normal(0, 3, (5, 33, 17)).astype(dtype)
+    for axis, threads in itertools.product((0, 1, 2, (0, 1), (1, 2), (0, 2), None), threads_of(method)):
+        fastsoftmax.set_num_threads(threads)
+        axes = tuple(range(3)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        line = tuple(slice(None) if a in axes else 2 for a in range(3))  # one row among others
+        plain = {op: call(op, LAYOUTS[layout](clean), axis, method=method) for op in OPS}
+        for kind, last in itertools.product(KINDS, (False, True)):
+            x = clean.copy()
+            row, expected = poison(x[line].ravel(), kind, -1 if last else 0, 1)
+            x[line] = row.reshape(x[line].shape)
+            for op in OPS:
+                got = np.array(call(op, LAYOUTS[layout](x), axis, method=method))
+                here = line if op != "logsumexp" else tuple(2 for a in range(3) if a not in axes)
+                np.testing.assert_array_equal(
+                    got[here], np.full_like(got[here], expected[op]), err_msg=f"{axis} {kind}"
+                )
+                got[here] = np.asarray(plain[op])[here]
+                same_bits(got, plain[op])
+
+
+OTHER_TYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "longdouble": np.longdouble}
+
+
+@pytest.mark.parametrize("kind", [*OTHER_TYPES, "masked", "temperature", "negative temperature"])
+@pytest.mark.parametrize("op", OPS)
+def test_the_table_in_other_types_and_ways(op, kind, rng):
+    dtype = (
+        ml_dtypes.bfloat16 if kind == "bfloat16" else np.dtype(kind) if "1" in kind or "long" in kind else np.float64
+    )
+    arguments = {"masked": {"where": np.True_}, "temperature": {"temperature": 1e305}}.get(kind, {})
+    if kind == "negative temperature":
+        arguments = {"temperature": -2.0}
+    if op == "logsumexp":
+        arguments.pop("temperature", None)
+    for n in (1, 2, 17, 100, 5000):
+        clean = rng.normal(0, 3, n)
+        for name, position in itertools.product(KINDS, (0, n // 2, n - 1)):
+            row, expected = poison(clean, name, position, (position + 1) % n)
+            row = row * np.sign(arguments.get("temperature", 1.0))
+            if kind == "masked":
+                arguments = {"where": np.arange(n + 1) < n}
+                row = np.append(row, NAN)
+            got = np.asarray(call(op, row.astype(dtype), 0, **arguments)).astype(float)
+            if kind == "masked" and op != "logsumexp":
+                assert got[-1] == (0 if op == "softmax" else -INF)
+                got = got[:-1]
+            np.testing.assert_array_equal(got, np.full_like(got, expected[op]), err_msg=f"{n} {name} {position}")
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, np.longdouble])
+def test_weights_and_infinities(dtype):
+    def check(a, b, value, sign):
+        a, b = np.array(a, dtype), np.array(b, dtype)
+        two_rows = np.stack([a, np.zeros_like(a)]), np.stack([b, np.ones_like(b)])
+        for axis, x, w in ((0, a, b), (0, a[:, None], b[:, None]), (1, *two_rows)):
+            got, got_sign = (np.ravel(v)[0] for v in call("logsumexp", x, axis, b=w, return_sign=True))
+            np.testing.assert_array_equal([got, got_sign], [value, sign])
+            plain = np.ravel(call("logsumexp", x, axis, b=w))[0]
+            np.testing.assert_array_equal(plain, NAN if sign < 0 else value)
+
+    check([INF, 1], [1, 1], INF, 1)
+    check([INF, 1], [-2, 1], INF, -1)
+    check([INF, 1], [0, 1], 1, 1)
+    check([INF, INF], [1, -1], NAN, NAN)
+    check([INF, INF], [3, -1], NAN, NAN)
+    check([INF, -INF], [1, -1], INF, 1)
+    check([INF, 1e4], [1, -1], INF, 1)
+    check([-INF, -INF], [1, -1], -INF, 0)
+    check([1, 2], [INF, 1], INF, 1)
+    check([1, 2], [-INF, 1], INF, -1)
+    check([1, 2], [INF, -INF], NAN, NAN)
+    check([-INF, 2], [INF, 1], NAN, NAN)
+    check([-1e4, 2], [INF, 1], INF, 1)
+    check([1, 2], [NAN, 1], NAN, NAN)
+    check([NAN, 2], [0, 1], 2, 1)
+    check([NAN, INF], [1, 1], NAN, NAN)
+    check([0, 0], [0, 0], -INF, 0)
+    check([INF], [0], -INF, 0)

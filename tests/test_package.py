@@ -97,5 +97,5 @@ def test_importing_brings_only_what_is_needed():
         "fastsoftmax.softmax(numpy.ones(3)), fastsoftmax.methods()\n"
         f"print([name for name in {absent!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

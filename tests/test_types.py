@@ -1,4 +1,4 @@
-"""Half floats, integers, bool, longdouble, complex, and the types that are refused by name."""
+"""Half floats, integers, bool, longdouble and complex. What is refused is in test_arguments.py."""
 
 import exactly
 import ml_dtypes
@@ -159,7 +159,8 @@ def test_complex_keeps_scipys_results(op, dtype, rng):
         got = call(op, x, axis)
         assert got.dtype == expected.dtype
         assert type(got) is type(expected)
-        np.testing.assert_allclose(got, expected, rtol=1e-5 if dtype == np.complex64 else 1e-13)
+        expected = getattr(scipy.special, op)(x.astype(np.clongdouble), axis)  # near 0 SciPy cancels
+        np.testing.assert_allclose(got, expected, rtol=1e-6 if dtype == np.complex64 else 1e-13)
 
 
 def test_complex_weights_and_phase(rng):
@@ -191,34 +192,3 @@ def test_types_of_a_and_b_promote_as_scipys(types):
     a, b = (np.array([1, 2, 3], t) for t in types)
     assert fastsoftmax.logsumexp(a, b=b).dtype == scipy.special.logsumexp(a, b=b).dtype
     np.testing.assert_allclose(fastsoftmax.logsumexp(a, b=b), scipy.special.logsumexp(a, b=b), rtol=1e-3)
-
-
-@pytest.mark.parametrize("method", SAFE)
-@pytest.mark.parametrize("op", OPS)
-@pytest.mark.parametrize(
-    ("x", "named"),
-    [
-        (np.array(["1", "2"]), r"str|<U1"),
-        (np.array([b"1", b"2"]), r"bytes|S1"),
-        ("text", r"str|<U4"),
-        (["1", "2"], r"str|<U1"),
-        (np.array([1.0, 2.0], object), "object"),
-        ([1.0, None], "object"),
-        (np.array(["2026-01-01"], "M8[D]"), r"datetime64|M8"),
-        (np.array([1, 2], "m8[s]"), r"timedelta64|m8"),
-        (np.array([(1.0, 2.0)], "f8,f8"), r"struct|void|f8|\('f0'"),
-        (np.zeros(2, "V8"), r"void|V8"),
-        (np.ma.masked_array([1.0, 2.0], [False, True]), "[Mm]asked"),
-        (None, r"object|None"),
-    ],
-    ids=lambda v: str(getattr(v, "dtype", "")) if not isinstance(v, str) else v[:8],
-)
-def test_other_types_are_refused_by_name(op, x, named, method):
-    with pytest.raises(TypeError, match=named):
-        call(op, x, None, method=method)
-
-
-def test_refused_as_b_too():
-    for b in (np.array(["1", "2"]), np.array([1, 2], object), np.ma.masked_array([1.0, 2.0], [False, True])):
-        with pytest.raises(TypeError):
-            fastsoftmax.logsumexp([1.0, 2.0], b=b)

@@ -1,6 +1,7 @@
 """logsumexp with weights, computed in float64: log |sum of b·e^x| and its sign.
 
 The largest x with a weight other than 0 is subtracted without error; terms are added with their rounding errors kept.
+Rows with +inf, or with weights near the ends of the range, are not for this kernel.
 """
 
 import math
@@ -40,19 +41,13 @@ def weighted_logsumexp_rows(x, weights, result, sign, rows, n):
         for i in range(0, n, WIDE):
             counts = keep_first(load_first_wide(weights, start + i, n - i), n - i)
             v = select(counts == 0.0, -math.inf, load_first_wide(x, start + i, n - i))
-            if maximum == math.inf:
-                e, e_low = select(v == math.inf, 1.0, zero), zero
-            else:
-                e, e_low = lifted_exponential(v, shift, high, low)
+            e, e_low = lifted_exponential(v, shift, high, low)
             product = counts * e
             part, part_low = sum_lanes(product, fma(counts, e, zero - product) + counts * e_low)
             total, lost = add_exactly(total, lost + part_low, part)
         total += lost
         if nans > 0:
             result[r], sign[r] = math.nan, math.nan
-        elif maximum == math.inf:
-            result[r] = math.inf
-            sign[r] = math.copysign(1.0, total)
         elif total == 0.0:
             result[r], sign[r] = -math.inf, 0.0
         else:
