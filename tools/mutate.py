@@ -301,6 +301,8 @@ def main() -> None:
     parser.add_argument("--time-limit", type=float, default=60, help="least time for a mutant, in s (default: 60)")
     parser.add_argument("--list", action="store_true", help="list all mutants of the files, and run none")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background, too
+        signal.signal(number, signal.default_int_handler)
     if options.list:
         for file in options.files or sorted(_files()):
             print(*mutants(file), sep="\n")

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from fastsoftmax.cli import compare, info
+from fastsoftmax.cli import cache, compare, info
 from fastsoftmax.cli.common import INTERRUPTED, OK, USAGE, Failure
 
-COMMANDS = (compare, info)
+COMMANDS = (compare, info, cache)
 
 
 class _Parser(argparse.ArgumentParser):
