@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import pickle
+import re
 import stat
 import sys
 import tempfile
@@ -26,6 +27,8 @@ from numba.core.runtime import rtsys
 
 _DIGEST_BYTES = 32
 _SUFFIX = ".kernel"
+_ENTRY = re.compile(r"[0-9a-f]{40}\.kernel")
+_LEFT_OVER = re.compile(r"[0-9a-f]{40}\.kernel\.\w+\.tmp")
 
 
 def folder() -> Path:
@@ -52,14 +55,32 @@ def folder() -> Path:
     return (base / "fastsoftmax").absolute()
 
 
+def entries() -> list[Path]:
+    """Return the compiled kernels: files that have names as only this module gives, in a folder of the user's own."""
+    return _files_named(_ENTRY)
+
+
 def clear() -> int:
-    """Delete all compiled kernels and return how many there were."""
+    """Delete all compiled kernels, and what interrupted processes left of some; return how many kernels there were."""
     count = 0
-    with contextlib.suppress(OSError):
-        for entry in folder().glob("*" + _SUFFIX):
-            entry.unlink(missing_ok=True)
-            count += 1
+    for path in [*entries(), *_files_named(_LEFT_OVER)]:
+        with contextlib.suppress(OSError):  # another process may have been faster
+            path.unlink()
+            count += path.name.endswith(_SUFFIX)
     return count
+
+
+def _files_named(pattern: re.Pattern[str]) -> list[Path]:
+    try:
+        if not is_private(folder()):
+            return []
+        with os.scandir(folder()) as files:
+            names = [
+                file.name for file in files if pattern.fullmatch(file.name) and file.is_file(follow_symlinks=False)
+            ]
+    except OSError:  # there is no such folder, or it cannot be read
+        return []
+    return sorted(folder() / name for name in names)
 
 
 class DiskCache:
@@ -104,7 +125,8 @@ class DiskCache:
 @functools.cache
 def _environment() -> tuple[object, ...]:
     """Return what, beside the signature and the CPU, decides the machine code."""
-    options = (config.OPT, config.DEBUGINFO_DEFAULT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE)
+    optimised = (config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE)
+    options = (*optimised, config.DEBUGINFO_DEFAULT, config.BOUNDSCHECK)
     return sys.version, numba.__version__, llvmlite.__version__, options, _sources_digest()
 
 
@@ -116,7 +138,7 @@ def _sources_digest() -> str:
     return digest.hexdigest()
 
 
-def _is_private(path: Path) -> bool:
+def is_private(path: Path) -> bool:
     """Tell whether only this user can write to a folder: entries are unpickled, so others must not."""
     if sys.platform == "win32":
         return True
@@ -126,7 +148,7 @@ def _is_private(path: Path) -> bool:
 
 
 def _read(path: Path) -> Any:
-    if not _is_private(path.parent):
+    if not is_private(path.parent):
         return None
     content = path.read_bytes()
     digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
@@ -140,7 +162,7 @@ def _digest(path: Path, data: bytes) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _is_private(path.parent):
+    if not is_private(path.parent):
         return
     with _replacing(path) as file:
         file.write(_digest(path, data) + data)
@@ -149,7 +171,7 @@ def _write(path: Path, data: bytes) -> None:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Any]:
     """Open a temporary file beside `path` and rename it into place when all is written."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

@@ -4,7 +4,8 @@ Every option is set here, once:
 
 - ``nogil``: a kernel touches no Python object, so other threads run beside it.
 - ``error_model="numpy"``: a division by zero gives inf or NaN instead of a test and an exception.
-- ``boundscheck=False``: kernels address memory through `fastsoftmax.simd`, which checks nothing either way.
+- ``boundscheck=False``: kernels address memory through `fastsoftmax.simd`, which checks nothing either way. The
+  variable ``NUMBA_BOUNDSCHECK`` wins over it, for what is indexed as an array.
 - no ``fastmath``: the order of each operation is the point. Vectors come from `fastsoftmax.simd`, not from
   permission to reorder.
 - ``forceinline`` for the parts of a kernel: a call would spill every vector register.

@@ -129,14 +129,14 @@ PACKAGE = Path(fastsoftmax.__file__).parent
 STRICT = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
 
 
-def start_python(code, *, env=(), package=PACKAGE, path=None):
+def start_python(code, *, env=(), package=PACKAGE, path=None, arguments=()):
     """Start Python on a piece of code, or on the file at `path`, with the package under test, warnings being errors.
 
     A variable that is None in `env` is unset.
     """
     changed = {**os.environ, "PYTHONPATH": str(package.parent), **dict(env)}
     return subprocess.Popen(
-        [sys.executable, *STRICT, *(("-c", code) if path is None else (str(path),))],
+        [sys.executable, *STRICT, *(("-c", code) if path is None else (str(path),)), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -154,7 +154,7 @@ def output_of(process, timeout=120):
         with contextlib.suppress(ProcessLookupError, PermissionError, AttributeError):
             os.killpg(process.pid, signal.SIGKILL)
         process.kill()
-        process.wait()
+        process.communicate()
     assert process.returncode == 0, f"exit status {process.returncode}\n{out}\n{err}"
     return out
 

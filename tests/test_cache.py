@@ -6,6 +6,7 @@ import pickle
 import random
 import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -132,13 +133,57 @@ def test_several_processes_at_once(tmp_path):
 
 def test_clear(filled, monkeypatch):
     monkeypatch.setenv("FASTSOFTMAX_CACHE_DIR", str(filled))
-    note = filled / "note.txt"
-    note.write_text("not a kernel")
+    name = entries(filled)[0].name
+    (filled / (name + ".a1_b2.tmp")).write_bytes(b"left by a process that was killed")
+    strange = [filled / n for n in ("note.txt", "my.kernel", "x" + name, name + ".tmp", name.upper())]
+    for path in strange:
+        path.write_text("not ours")
+    folder, link = filled / ("0" * 40 + ".kernel"), filled / ("1" * 40 + ".kernel")
+    folder.mkdir()
+    link.symlink_to(strange[0])
+    assert len(cache.entries()) == ALL
     assert cache.clear() == ALL
-    assert list(filled.iterdir()) == [note]
+    assert sorted(filled.iterdir()) == sorted([*strange, folder, link])
     assert cache.clear() == 0
     monkeypatch.setenv("FASTSOFTMAX_CACHE_DIR", str(filled / "missing"))
     assert cache.clear() == 0
+
+
+def run_command(*arguments, **env):
+    return subprocess.run(
+        [sys.executable, "-m", "fastsoftmax", *arguments], env={**os.environ, **env}, capture_output=True, text=True
+    )
+
+
+def test_the_command_shows_and_clears(filled, tmp_path):
+    env = {"FASTSOFTMAX_CACHE_DIR": str(filled)}
+    (filled / "note.txt").write_text("not ours")
+    size = sum(path.stat().st_size for path in entries(filled)) / 1e6
+    assert str(filled) in run_command("info", **env).stdout
+    assert run_command("cache", **env).stdout == f"{filled}: {ALL} kernels, {size:.1f} MB\n"
+    assert len(entries(filled)) == ALL
+    assert run_command("cache", "--clear", **env).stdout == f"{filled}: {ALL} of {ALL} kernels deleted, {size:.1f} MB\n"
+    assert [path.name for path in filled.iterdir()] == ["note.txt"]
+    missing = tmp_path / "missing"
+    done = run_command("cache", "--clear", FASTSOFTMAX_CACHE_DIR=str(missing))
+    assert (done.returncode, done.stdout) == (0, f"{missing}: 0 of 0 kernels deleted, 0.0 MB\n")
+    assert not missing.exists()
+
+
+@needs_posix
+def test_a_folder_that_is_not_ours_is_not_cleared(filled, tmp_path):
+    before = state(filled)
+    filled.chmod(0o777)
+    link = tmp_path / "link"
+    link.symlink_to(filled, target_is_directory=True)
+    for folder in (filled, link, entries(filled)[0]):
+        for arguments in ((), ("--clear",)):
+            done = run_command("cache", *arguments, FASTSOFTMAX_CACHE_DIR=str(folder))
+            assert (done.returncode, done.stdout) == (2, "")
+            assert (
+                done.stderr == f"fastsoftmax: {folder} is not used: it is no folder that only this user may write to\n"
+            )
+        assert state(filled) == before
 
 
 # -- the key ------------------------------------------------------------------------------------------------
@@ -157,10 +202,9 @@ def test_an_edited_source_file_is_compiled_anew(tmp_path):
         assert len(entries(folder)) == (n + 1) * ALL
 
 
-@pytest.mark.parametrize("variable", ["NUMBA_CPU_NAME", "NUMBA_OPT"])
+@pytest.mark.parametrize("variable", ["NUMBA_CPU_NAME", "NUMBA_OPT", "NUMBA_BOUNDSCHECK"])
 def test_another_cpu_or_level_of_optimisation_is_another_entry(filled, variable):
-    value = {"NUMBA_CPU_NAME": "generic", "NUMBA_OPT": "1"}[variable]
-    env = {variable: value, "NUMBA_CPU_FEATURES": ""}.items()
+    env = {variable: "generic" if variable == "NUMBA_CPU_NAME" else "1"}.items()
     assert use(filled, env=env) == ALL
     assert use(filled, env=env) == 0
     assert use(filled) == 0

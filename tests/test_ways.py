@@ -1,0 +1,107 @@
+"""Each way through an array on its own, at the lengths where its loops begin and end, against exact results."""
+
+import exactly
+import numpy as np
+import pytest
+from helpers import FLOATS, OPS, assert_exact, call, family, same_bits
+
+import fastsoftmax
+
+# For each way: the method, the reduced axis, and shapes with that axis last.
+WAYS = {
+    "rows": ("auto", 1, [(1, 64), (3, 65), (3, 127), (9, 128), (5, 191), (4, 255), (3, 1000), (2, 4097), (70, 130)]),
+    "narrow": (
+        "auto",
+        1,
+        [(1, 1), (40, 1), (16, 2), (37, 3), (33, 4), (8, 5), (50, 7), (16, 8), (17, 31), (100, 63), (49, 100)],
+    ),
+    "long": ("auto", 1, [(1, 2**18 + 1), (2, 3 * 2**17 + 77)]),
+    "columns": ("auto", 0, [(5, 2), (64, 3), (17, 4), (33, 7), (130, 65), (7, 129), (1030, 9)]),
+    "tall columns": ("auto", 0, [(3, 8193), (9, 20_000)]),
+    **{
+        name: (name, 1, [(1, 1), (5, 2), (3, 7), (2, 16), (4, 33), (3, 64), (2, 100), (2, 1000)])
+        for name in ("naive", "stable", "online", "two_pass")
+    },
+}
+PLAIN = ("normal*1", "uniform 87", "equal")
+HARD = (
+    *("normal*1000", "normal+10000", "normal-150", "late spike", "one peak", "ascending", "descending", "two levels"),
+    *("one above equals", "-inf masks", "close tops", "near 0", "far below", "1e30", "largest", "subnormal"),
+)
+LONG = ("normal*1", "late spike", "normal+10000", "one peak", "-inf masks", "1e30")
+
+
+def arrays_of(way, dtype):
+    """Yield an array and its note for every shape, and for every family of rows in turn."""
+    method, axis, shapes = WAYS[way]
+    families = ("normal*1",) if method == "naive" else (*PLAIN, *HARD)
+    if way in ("long", "tall columns"):
+        families = LONG
+    for k, (rows, n) in enumerate(shapes):
+        for name in families[k::2] if families == LONG else families:
+            x = family(name, dtype, n, rows)
+            yield (x if axis == 1 else np.ascontiguousarray(x.T)), f"{way}, {name}, {x.shape}:"
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("way", WAYS)
+def test_within_the_bounds(way, op, dtype):
+    method, axis, _ = WAYS[way]
+    for x, note in arrays_of(way, dtype):
+        got = call(op, x, axis, method=method)
+        assert_exact(op, x, axis, got, method, note=note)
+        if op != "logsumexp":
+            y = x.copy()
+            same_bits(call(op, y, axis, out=y, method=method), got)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS[:2])
+@pytest.mark.parametrize("way", WAYS)
+def test_with_a_temperature(way, op, dtype):
+    method, axis, shapes = WAYS[way]
+    for rows, n in shapes:
+        x = family("normal*3", dtype, n, rows)
+        x = x if axis == 1 else np.ascontiguousarray(x.T)
+        for temperature in (0.5, 4.0):
+            got = call(op, x, axis, temperature=temperature, method=method)
+            true = exactly.exact(op, x / dtype(temperature), axis)
+            assert_exact(op, x, axis, got, method, true=true, note=f"{way}, {(rows, n)}, {temperature}:")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "naive"])
+def test_a_row_that_is_special_leaves_the_others_alone(way, op, dtype):
+    method, axis, shapes = WAYS[way]
+    for k, (rows, n) in enumerate(shapes):
+        x = family("normal*3", dtype, n, rows)
+        x = x if axis == 1 else np.ascontiguousarray(x.T)
+        plain = call(op, x, axis, method=method)
+        value = (np.nan, np.inf, -np.inf, dtype(3e38))[k % 4]
+        r, i = rows // 2, (n - 1, 0, n // 2)[k % 3]
+        special = x.copy()
+        special[(r, i) if axis == 1 else (i, r)] = value
+        got = call(op, special, axis, method=method)
+        if axis == 0 and op != "logsumexp":
+            got, plain = got.T, plain.T
+        others = np.arange(rows) != r
+        same_bits(got[others], plain[others])
+        row = special[r] if axis == 1 else special[:, r]
+        if (row < np.inf).all() and (row > -np.inf).any():
+            assert_exact(op, row, -1, got[r], method)
+        elif op == "logsumexp":
+            np.testing.assert_equal(float(got[r]), float(value))
+        else:
+            assert np.isnan(got[r]).all()
+
+
+def test_the_ways_are_what_they_are_called():
+    names = {"rows": "rows", "narrow": "narrow rows", "long": "long rows", "columns": "columns"}
+    for way, name in names.items():
+        _, axis, shapes = WAYS[way]
+        for rows, n in shapes:
+            x = np.zeros((rows, n) if axis == 1 else (n, rows), np.float32)
+            if n > 1:
+                assert fastsoftmax.explain(x, axis).startswith(name + ":"), (way, x.shape)
