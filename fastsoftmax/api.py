@@ -193,9 +193,9 @@ def logsumexp(
     >>> logsumexp([1, 1], b=[1, -1], return_sign=True)
     (np.float64(-inf), np.float64(0.0))
     """
-    plain_call = b is None and not keepdims and not return_sign and out is None and where is None
+    plain_call = b is None and not keepdims and not return_sign and where is None
     if type(a) is np.ndarray and plain_call and type(method) is str and method == "auto":
-        result = direct.reduction("logsumexp", a, axis)
+        result = direct.reduction("logsumexp", a, axis, out)
         if result is not None:
             return result
     way = way_of(method)

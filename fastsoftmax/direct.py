@@ -28,7 +28,7 @@ Plan = tuple[Any, tuple[int, ...], tuple[Any, ...], tuple[int, ...], bool]
 def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
     """Return softmax or log_softmax of x, in `out` unless that is None; or None, and nothing has been done."""
     plan = _plan_for(op, x, axis)
-    if plan is None or not (out is None or _suits(out, x)):
+    if plan is None or not (out is None or _suits(out, x, x.shape)):
         return None
     kernel, before, behind, shape, _ = plan
     result: Array = _empty(shape, x.dtype) if out is None else out
@@ -39,15 +39,17 @@ def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
     return result
 
 
-def reduction(op: str, x: Array, axis: Any) -> Any:
-    """Return logsumexp of x, or None."""
+def reduction(op: str, x: Array, axis: Any, out: Any) -> Any:
+    """Return logsumexp of x, in `out` unless that is None; or None, and nothing has been done."""
     plan = _plan_for(op, x, axis)
     if plan is None:
         return None
     kernel, before, behind, shape, _ = plan
-    result = _empty(shape, x.dtype)
+    if not (out is None or _suits(out, x, shape)):
+        return None
+    result = _empty(shape, x.dtype) if out is None else out
     kernel(x if x.ndim == 1 else x.ravel(), *before, result if len(shape) == 1 else result.ravel(), *behind)
-    return result if shape else result[()]
+    return result if shape or out is not None else result[()]
 
 
 def _plan_for(op: str, x: Array, axis: Any) -> Plan | None:
@@ -58,12 +60,12 @@ def _plan_for(op: str, x: Array, axis: Any) -> Plan | None:
     return None if plan is None or (plan[4] and threads.get_num_threads() > 1) else plan
 
 
-def _suits(out: Any, x: Array) -> bool:
-    """Tell whether a result for x can be written straight into `out`."""
+def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
+    """Tell whether a result of a shape for x can be written straight into `out`."""
     return (
         type(out) is np.ndarray
         and out.dtype == x.dtype
-        and out.shape == x.shape
+        and out.shape == shape
         and out.flags.carray
         and not np.may_share_memory(out, x)
     )

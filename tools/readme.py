@@ -1,7 +1,8 @@
-"""Make what the README shows of the saved comparison: its tables, and its pictures in benchmarks/results.
+"""Make what the README shows of saved results: its tables, and its pictures in benchmarks/results.
 
 ``python tools/readme.py`` writes them; ``python tools/readme.py --check`` only says whether they are fresh, with
-exit status 1 where they are not. Both read benchmarks/results/compare.json.
+exit status 1 where they are not. Both read the results in benchmarks/results. The picture of errors, accuracy.svg, is
+matplotlib's, whose versions draw a little differently: it is written, but not checked.
 """
 
 import argparse
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from cogapp import Cog
 
-from fastsoftmax.compare import readme
+from fastsoftmax.compare import error_plot, readme
 from fastsoftmax.compare.results import Result
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
             stale.append(path.relative_to(ROOT))
             if not check:
                 path.write_text(text, "utf-8")
+    if not check:
+        error_plot.draw(Result.load(RESULTS / "accuracy.json"), RESULTS / "accuracy.svg")
     cog = ["cog", "--check", "--diff"] if check else ["cog", "-r"]
     status = Cog().main([*cog, str(ROOT / "README.md")])
     for path in stale:
