@@ -32,16 +32,17 @@ CHUNK = 64  # rows kept at a time otherwise
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it
-WARMEST = {"float32": 2.0**100, "float64": 2.0**900}  # kernels multiply by log2(e) / temperature, in two parts
+#: Temperatures for kernels, which multiply by the inverse in two parts: neither may overflow, nor the second vanish.
+TEMPERATURES = {"float32": (2.0**-20, 2.0**100), "float64": (2.0**-50, 2.0**900)}
 
 Dim = tuple[int, int, int]
 Dims = list[Dim]
 
 
 def suits_kernels(temperature: float, dtype: np.dtype[Any]) -> bool:
-    """Tell whether kernels that compute results of this type can hold x / temperature and its parts."""
-    warmest = WARMEST[arrays.compute_type(dtype).name]
-    return 1 / warmest <= abs(temperature) <= warmest
+    """Tell whether kernels that compute results of this type can divide by the temperature."""
+    coldest, warmest = TEMPERATURES[arrays.compute_type(dtype).name]
+    return coldest <= abs(temperature) <= warmest
 
 
 class Work:

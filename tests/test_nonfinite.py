@@ -150,10 +150,13 @@ def test_what_is_masked_takes_no_part(op, special, method, rng):
         np.testing.assert_array_equal(call(op, x, 1, where=keep, method=method), clean)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int64, bool, np.longdouble])
+EMPTY_TYPES = (*FLOATS, np.float16, ml_dtypes.bfloat16, np.int64, np.uint8, bool, np.longdouble, np.complex64)
+
+
+@pytest.mark.parametrize("dtype", EMPTY_TYPES)
 @pytest.mark.parametrize("op", OPS)
 def test_empty(op, dtype):
-    result_dtype = np.float64 if np.dtype(dtype).kind in "ib" else dtype
+    result_dtype = np.float64 if np.dtype(dtype).kind in "iub" else dtype
     for shape in ((0,), (0, 3), (3, 0), (0, 0), (2, 0, 4), (0, 2, 3), (2, 3, 0)):
         x = np.zeros(shape, dtype)
         for axis in [

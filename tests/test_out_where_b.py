@@ -3,6 +3,7 @@
 import itertools
 
 import exactly
+import mpmath
 import numpy as np
 import pytest
 from helpers import EXACT, FLOATS, OPS, SAFE, assert_exact, call, same_bits
@@ -200,6 +201,36 @@ def test_weights_in_other_layouts(layout, rng):
             np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
+def test_weights_far_apart():
+    """What counts is the size of b·e^a: no weight overflows, and a small e^a may outweigh a large one."""
+    largest = np.finfo(float).max
+    for a, b in (
+        ([0.0, -800.0], [1e-300, 1e300]),
+        ([0.0, -1000.0, -1400.0], [1e-300, 1e300, 1e308]),
+        ([0.0, 0.0], [largest, largest]),
+        ([700.0, 700.0], [1e300, -1.0]),
+        ([709.0, -745.0], [5e-324, largest]),
+        ([1e4, 0.0], [5e-324, 1.0]),
+        ([-1e4, 1e4], [largest, -5e-324]),
+        ([0.0, -50.0], [1e200, -1e200]),
+    ):
+        (true, true_sign, _), *_ = exactly.by_digits("logsumexp", np.array([a]), np.array([b]))
+        for axis, x, w in ((0, a, b), (1, [a, [0, 0, 1][: len(a)]], [b, [1, 1, 1][: len(a)]])):
+            value, sign = (np.ravel(v)[0] for v in logsumexp(x, axis, w, return_sign=True))
+            assert sign == true_sign
+            assert exactly.ulp_of_one(np.array([value]), np.array([true]))[0] <= 1.01, (a, b)
+
+
+def test_an_odd_row_leaves_the_others_their_bits(rng):
+    a, b = rng.normal(size=(2, 9, 40))
+    plain = logsumexp(a, 1, b, return_sign=True)
+    odd_a, odd_b = a.copy(), b.copy()
+    odd_a[2, 3], odd_b[4, 5], odd_b[6, 7] = np.inf, 1e300, np.nan
+    usual = [0, 1, 3, 5, 7, 8]
+    for got, expected in zip(logsumexp(odd_a, 1, odd_b, return_sign=True), plain, strict=True):
+        same_bits(got[usual], expected[usual])
+
+
 # -- temperature= -------------------------------------------------------------------------------------------
 
 
@@ -230,6 +261,66 @@ def test_extreme_temperatures(dtype, method):
     same_bits(softmax(x, temperature=-1e-30, method=method), np.array([0, 0, 0, 1], dtype))
     np.testing.assert_allclose(softmax(x, temperature=1e30, method=method), 0.25, rtol=1e-6)
     np.testing.assert_allclose(softmax(x, temperature=-1e30, method=method), 0.25, rtol=1e-6)
+
+
+def by_digits(op, row, temperature):
+    """Exact result for one row, divided without rounding."""
+    with mpmath.workdps(60):
+        x = [mpmath.mpf(float(v)) / mpmath.mpf(float(temperature)) for v in row]
+        k = x.index(max(x))
+        rest = mpmath.fsum(mpmath.exp(v - x[k]) for i, v in enumerate(x) if i != k and v - x[k] > -1e6)
+        logs = [v - x[k] - mpmath.log1p(rest) for v in x]
+        values = logs if op == "log_softmax" else [mpmath.exp(v) if v > -1e6 else mpmath.mpf(0) for v in logs]
+        return np.array([exactly._wide(v) for v in values])
+
+
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", MAPS)
+def test_temperatures_from_end_to_end_of_the_range(op, dtype, method, rng):
+    powers = [-320, -307, -290, -250, -200, -100, -46, -40, -37, -30, -10, 10, 30, 37, 40, 100, 250, 280, 307]
+    info = np.finfo(dtype)
+    for power, sign in itertools.product(powers, (1, -1)):
+        temperature = sign * float(f"3e{power}")
+        for size in (1, abs(temperature), 20 * abs(temperature), float(info.max) / 2):
+            if not float(info.smallest_subnormal) * 100 < size <= float(info.max) / 2:
+                continue
+            row = (rng.normal(0, 0.3, 9).clip(-1, 1) * size).astype(dtype)
+            got = call(op, row, 0, temperature=temperature, method=method)
+            true = by_digits(op, row, temperature)
+            fits = np.abs(true) <= info.max
+            np.testing.assert_array_equal(got[~fits], -np.inf)
+            error = exactly.ulp(got[fits], true[fits])
+            assert (error <= 2).all(), (temperature, size, error.max())
+
+
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", MAPS)
+def test_quotients_out_of_range_are_no_nan(op, dtype, method, rng):
+    largest = float(np.finfo(dtype).max)
+    powers = (-30, -24, -18, -9, -6, -4, -1, 0, 10) if dtype is np.float32 else (-243, -81, -20, -15, -12, -1, 0, 100)
+    for shape, axis in (((5,), 0), ((3, 200), 1), ((300, 7), 1), ((200, 50), 0), ((7, 33, 20), 1)):
+        for power, sign, scale in itertools.product(powers, (1, -1, 3), (largest, largest / 3)):
+            x = (rng.choice([1, -1, 0.5, -0.5, 0, 1e-3, -0.1], shape) * scale).astype(dtype)
+            got = call(op, x, axis, temperature=sign * 10.0**power, method=method)
+            top = np.max(x * np.sign(sign), axis=axis, keepdims=True)
+            ties = np.sum(x * np.sign(sign) == top, axis=axis, keepdims=True)
+            is_top = x * np.sign(sign) == top
+            if power < 0:
+                best = 1 / ties if op == "softmax" else -np.log(ties)
+                np.testing.assert_allclose(got[is_top], np.broadcast_to(best, shape)[is_top], rtol=1e-6)
+            assert not np.isnan(got).any(), (shape, power, sign, scale)
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", [*FLOATS, np.float16, np.longdouble])
+def test_an_infinite_temperature_makes_all_that_is_finite_alike(dtype, method):
+    largest = np.finfo(dtype).max / 4  # differences of longdouble are longdouble
+    x = np.array([3, -np.inf, -5, largest, -largest], dtype)
+    for temperature in (np.inf, -np.inf):
+        p = softmax(x if temperature > 0 else -x, temperature=temperature, method=method)
+        np.testing.assert_array_equal(p, np.array([0.25, 0, 0.25, 0.25, 0.25], dtype))
 
 
 @pytest.mark.parametrize("method", SAFE)
