@@ -15,10 +15,9 @@ import numpy as np
 
 from fastsoftmax import threads
 from fastsoftmax.arrays import NATIVE, Array
-from fastsoftmax.engine import LONG, THREADED, strips
+from fastsoftmax.engine import AT_ONCE, LONG, THREADED, strips
 from fastsoftmax.kernels import columns, narrow, rows
 
-_AT_ONCE = 2**24  # elements that one call of a kernel may take: Ctrl-C waits for it
 _empty = np.empty
 
 # The kernel, its arguments behind x and behind the result, the shape of that, and whether threads would share the work.
@@ -76,7 +75,7 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
     """Return the plan for C-contiguous arrays of a shape and type, None if the short way does not know it."""
     size = math.prod(shape)
     ndim = len(shape)
-    if dtype not in NATIVE or not 0 < size <= _AT_ONCE or not shape:
+    if dtype not in NATIVE or not 0 < size <= AT_ONCE or not shape:
         return None
     if axis is not None and not -ndim <= axis < ndim:
         return None

@@ -24,6 +24,7 @@ from fastsoftmax.kernels.long_row import LongRow
 from fastsoftmax.ladder import Way
 
 TASK = 2**17  # elements that one thread takes at a time
+AT_ONCE = 2**24  # elements that one call of a kernel takes in any case: Ctrl-C waits for it
 THREADED = 2**20  # elements from which on threads pay: to wake one takes as long as 2^18 of them
 CACHE = 2**19  # bytes of a strip that a kernel keeps at a time, if that gives NARROWEST columns
 NARROWEST, WIDEST = 64, 1024
@@ -160,17 +161,15 @@ class Work:
             return
         kernel = self._row_kernel()[x.dtype]
         in_place = int(self._in_place())
-        if not self.threaded:
-            kernel(x, x_start, x_step, out, out_start, out_step, 0, rows, n, in_place, temperature)
-            return
-        share = max(1, TASK // n)
+        share = max(1, (TASK if self.threaded else AT_ONCE) // n)
 
         def task(number: int) -> None:
             first = number * share
             last = min(first + share, rows)
             kernel(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature)
 
-        threads.run(task, -(-rows // share))
+        for_all = threads.run if self.threaded else threads.run_here
+        for_all(task, -(-rows // share))
 
     def _row_kernel(self) -> Any:
         kernels = narrow if self._is_narrow() else self.way.kernels

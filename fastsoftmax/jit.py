@@ -13,6 +13,7 @@ Every option is set here, once:
 """
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,13 +27,40 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 _PART_OPTIONS = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _SCALARS = {"int": types.intp, "real": types.float64}
 
-# Numba's own lock, which the same thread may take again: a signal handler may call while its thread compiles. A fork
-# waits for a compilation in another thread, or the child would find the lock taken for ever.
+# Numba's own lock. A fork waits for a compilation in another thread, or the child would find the lock taken for ever.
 _compiling = global_compiler_lock
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release
     )
+
+
+def _uninterrupted(task: Callable[[], None]) -> None:
+    """Do a task where no signal handler runs: these interrupt the main thread only, and may call for a kernel, too.
+
+    Numba must not be entered anew in the middle of its imports. A handler that calls meanwhile waits for its own turn.
+    Where the main thread has the lock (it was interrupted while it compiled something else), it does the task itself.
+    """
+    if threading.current_thread() is not threading.main_thread() or _compiling.is_locked():
+        task()
+        return
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            task()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="fastsoftmax compiles", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no thread is to be had
+        task()
+        return
+    thread.join()
+    if errors:
+        raise errors[0]
 
 
 def inline(function: Callable[..., Any]) -> Any:
@@ -83,6 +111,10 @@ class Kernel:
         return self._compile(dtype) if compiled is None else compiled
 
     def _compile(self, dtype: np.dtype[Any]) -> Any:
+        _uninterrupted(lambda: self._compile_here(dtype))
+        return self._compiled[dtype]
+
+    def _compile_here(self, dtype: np.dtype[Any]) -> None:
         with _compiling:
             if dtype not in self._compiled:
                 dispatcher = njit(**_OPTIONS)(self.function)
@@ -90,7 +122,6 @@ class Kernel:
                 dispatcher.compile(self.signature(dtype))
                 dispatcher.disable_compile()
                 self._compiled[dtype] = dispatcher
-            return self._compiled[dtype]
 
     def signature(self, dtype: np.dtype[Any]) -> Any:
         """Return the Numba signature of this kernel for a storage type."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastsoftmax
+from fastsoftmax.arrays import collapse
 
 CASES = {
     "rows": (np.zeros((64, 1000), np.float32), 1),
@@ -46,3 +47,15 @@ def test_wrong_arguments_are_refused_as_elsewhere():
         fastsoftmax.explain(np.zeros(3), 1)
     with pytest.raises(TypeError, match="dtype"):
         fastsoftmax.explain(["a"])
+
+
+def test_dimensions_that_lie_behind_one_another_are_one():
+    assert collapse([(3, 20, 40), (4, 5, 10), (5, 1, 2)]) == [(60, 1, 2)]
+    assert collapse([(5, 1, 2), (3, 20, 40), (4, 5, 10)]) == [(60, 1, 2)]  # in any order
+    assert collapse([(3, 20, 40), (1, 7, 9), (4, 5, 10)]) == [(12, 5, 10)]
+    assert collapse([(3, 20, 41), (4, 5, 10)]) == [(3, 20, 41), (4, 5, 10)]
+    assert collapse([(3, 21, 40), (4, 5, 10)]) == [(3, 21, 40), (4, 5, 10)]
+    assert collapse([(4, -5, 5), (5, -1, 1)]) == [(20, -1, 1)]
+    assert collapse([(4, -5, 5), (5, 1, 1)]) == [(4, -5, 5), (5, 1, 1)]
+    assert collapse([(4, 0, 5), (3, 0, 20)]) == [(12, 0, 5)]  # of equal strides in one array the other decides
+    assert collapse([(1, 3, 3)]) == collapse([]) == []

@@ -179,3 +179,72 @@ def test_a_fork_while_another_thread_compiles(tmp_path):
         """,
         env={"FASTSOFTMAX_CACHE_DIR": str(tmp_path)}.items(),
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_signal_handler_may_call_during_the_first_call_of_all(kept, tmp_path):
+    env = {"FASTSOFTMAX_CACHE_DIR": str(tmp_path)}.items()
+    if kept:  # loading what an earlier process compiled imports parts of Numba, too
+        run_python(BUSY + "check(np.float32)", env=env)
+    run_python(
+        BUSY
+        + """if True:
+        import builtins
+        modules, handled = set(), []
+
+        def handler(number, frame):
+            check(np.float32)
+            handled.append(number)
+
+        class Sender:  # sends a signal in the middle of every import of a module of Numba's
+            def find_spec(self, name, path=None, target=None):
+                if name.startswith("numba.") and name not in modules:
+                    modules.add(name)
+                    os.kill(os.getpid(), signal.SIGUSR1)
+                    time.sleep(0.001)
+
+        signal.signal(signal.SIGUSR1, handler)
+        sys.meta_path.insert(0, Sender())
+        check(np.float32)
+        check(np.float64)
+        assert modules, "nothing was imported"
+        assert handled
+        """,
+        env=env,
+    )
+
+
+def test_an_error_of_the_compiler_comes_out_where_the_call_was_made():
+    @kernel("in", "out")
+    def wrong(x, out):
+        out[0] = x.no_such_attribute
+
+    with pytest.raises(Exception, match="no_such_attribute"):
+        wrong[np.dtype(np.float32)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_signal_handler_may_call_while_the_main_thread_compiles_code_of_its_own(tmp_path):
+    run_python(
+        BUSY
+        + """if True:
+        from numba import njit
+
+        def handler(number, frame):
+            check(np.float32)
+            done.append(number)
+
+        done = []
+        signal.signal(signal.SIGUSR1, handler)
+        signal.alarm(100)
+        sender = threading.Thread(
+            target=lambda: (Compiling.started.wait(), os.kill(os.getpid(), signal.SIGUSR1)))
+        sender.start()
+        assert njit(lambda a: a.sum() + np.sort(a)[0])(np.ones(3)) == 4
+        sender.join()
+        check(np.float64)
+        assert done
+        """,
+        env={"FASTSOFTMAX_CACHE_DIR": str(tmp_path)}.items(),
+    )

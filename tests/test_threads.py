@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from helpers import FLOATS, OPS, SAFE, call, run_python, same_bits
+from helpers import FLOATS, OPS, SAFE, call, output_of, run_python, same_bits, start_python
 
 import fastsoftmax
 
@@ -177,7 +177,8 @@ def test_start_value_from_the_environment():
     show = "import fastsoftmax; print(fastsoftmax.get_num_threads())"
     assert run_python(show, env={"FASTSOFTMAX_NUM_THREADS": "3"}.items()).strip() == "3"
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert int(run_python(show, env={"FASTSOFTMAX_NUM_THREADS": ""}.items())) == available
+    for nothing in ("", "0", "-1", "two"):
+        assert int(run_python(show, env={"FASTSOFTMAX_NUM_THREADS": nothing}.items())) == available
 
 
 @needs_fork
@@ -299,6 +300,7 @@ def test_an_interrupt_leaves_the_library_usable():
     out = run_script("""
         y = np.random.default_rng(1).normal(size=(64, 200_000)).astype(np.float32)
         fastsoftmax.softmax(y, 1, method="parallel")
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process has none
         caught = 0
         for k in range(5):
             sent = []
@@ -346,6 +348,72 @@ def test_handlers_of_signals_and_calls_inside_them():
             in_a_fork(check)
         assert signal.SIGABRT not in calls
     """)
+
+
+def test_no_call_of_a_kernel_takes_so_long_that_an_interrupt_waits(monkeypatch):
+    counts = []
+
+    def run_here(task, count):
+        counts.append(count)
+        for number in range(count):
+            task(number)
+
+    monkeypatch.setattr(fastsoftmax.threads, "run_here", run_here)
+    monkeypatch.setattr(fastsoftmax.engine, "AT_ONCE", 2000)
+    x = np.random.default_rng(0).normal(0, 3, (45, 200)).astype(np.float32)
+    for method in ("naive", "stable", "online", "two_pass"):
+        whole = fastsoftmax.softmax(x[:9], 1, method=method)
+        same_bits(fastsoftmax.softmax(x, 1, method=method)[:9], whole)
+    assert counts == [1, 5] * 4
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_eight_threads_of_two_hundred_calls_whatever_the_layer(layer):
+    script = PRELUDE + textwrap.dedent("""
+        from concurrent.futures import ThreadPoolExecutor
+        faulthandler.dump_traceback_later(380, exit=True)  # where nothing is compiled yet, that takes long
+        rng = np.random.default_rng(3)
+        inputs = [
+            (rng.normal(0, 5, shape).astype(dtype), axis)
+            for dtype in (np.float32, np.float64, np.int16)
+            for shape, axis in (((3, 4), 1), ((40, 300), 1), ((300, 40), 0), ((2, 70_000), 1))
+        ]
+        work = [(getattr(fastsoftmax, op), x, axis, method) for op in ("softmax", "log_softmax", "logsumexp")
+                for x, axis in inputs for method in ("auto", "parallel")]
+        expected = [function(x, axis, method=method) for function, x, axis, method in work]
+
+        def run(seed):
+            for i in np.random.default_rng(seed).choice(len(work), 200):
+                function, x, axis, method = work[i]
+                assert np.array_equal(function(x, axis, method=method), expected[i])
+            return 200
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(run, range(8))) == 1600
+    """)
+    output_of(start_python(script, env={"NUMBA_THREADING_LAYER": layer}.items()), timeout=400)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_in_a_joblib_worker(backend, tmp_path):
+    pytest.importorskip("joblib")
+    script = tmp_path / "script.py"
+    script.write_text(
+        PRELUDE
+        + textwrap.dedent(f"""
+        from joblib import Parallel, delayed
+
+        def work(i):
+            check()
+            return float(fastsoftmax.logsumexp(x[i]))
+
+        if __name__ == "__main__":
+            check()
+            results = Parallel(n_jobs=2, backend={backend!r})(delayed(work)(i) for i in range(4))
+            np.testing.assert_allclose(results, np.log(e.sum(axis=1))[:4], rtol=1e-6)
+    """)
+    )
+    run_python("", path=script)
 
 
 def test_from_asyncio():

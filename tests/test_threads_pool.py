@@ -69,6 +69,12 @@ def test_the_caller_works_too_and_helpers_help():
     assert threading.get_ident() in workers
 
 
+def test_two_threads_are_two():
+    set_num_threads(2)
+    gate = threading.Barrier(2, timeout=30)
+    threads.run(lambda number: gate.wait(), 2)
+
+
 def test_one_thread_or_one_task_stays_here():
     for allowed, count in ((1, 50), (4, 1)):
         set_num_threads(allowed)
@@ -205,7 +211,7 @@ def test_what_a_task_holds_is_freed():
 @needs_posix
 def test_a_forked_child_has_a_pool_of_its_own():
     run_python("""if True:
-        import os, signal
+        import os, signal, threading
         from fastsoftmax import set_num_threads, threads
         set_num_threads(3)
         done = []
@@ -216,6 +222,8 @@ def test_a_forked_child_has_a_pool_of_its_own():
             done.clear()
             threads.run(done.append, 40)
             assert sorted(done) == list(range(40))
+            gate = threading.Barrier(3, timeout=10)  # the child has helpers, too
+            threads.run(lambda number: gate.wait(), 3)
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         threads.run(done.append, 40)
@@ -226,7 +234,7 @@ def test_a_forked_child_has_a_pool_of_its_own():
 @needs_posix
 def test_a_fork_from_inside_a_task():
     run_python("""if True:
-        import os, signal
+        import os, signal, threading
         from fastsoftmax import set_num_threads, threads
         set_num_threads(3)
         def task(number):
@@ -235,6 +243,8 @@ def test_a_fork_from_inside_a_task():
                 signal.alarm(15)
                 done = []
                 threads.run(done.append, 40)
+                gate = threading.Barrier(3, timeout=10)
+                threads.run(lambda number: gate.wait(), 3)
                 os._exit(sorted(done) != list(range(40)))
             assert os.waitpid(child, 0)[1] == 0
         threads.run(task, 6)

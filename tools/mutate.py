@@ -48,10 +48,10 @@ ARGUMENTS = "tests/test_axes_layouts.py tests/test_out_where_b.py tests/test_typ
 TESTS = (
     ("fastsoftmax/arrays.py", f"tests/test_choice.py {ARGUMENTS}"),
     ("fastsoftmax/api.py", f"tests/test_package.py tests/test_values.py {ARGUMENTS}"),
-    ("fastsoftmax/engine.py", f"tests/test_choice.py tests/test_ways.py {ARGUMENTS} tests/test_threads.py"),
+    ("fastsoftmax/engine.py", f"tests/test_choice.py tests/test_ways.py {ARGUMENTS}"),
     ("fastsoftmax/direct.py", "tests/test_ways.py tests/test_axes_layouts.py tests/test_out_where_b.py"),
-    ("fastsoftmax/threads.py", "tests/test_threads_pool.py tests/test_threads.py"),
-    ("fastsoftmax/cache.py", "tests/test_cache.py"),
+    ("fastsoftmax/threads.py", "tests/test_threads_pool.py"),
+    ("fastsoftmax/cache.py", "tests/test_cache.py -k 'not clear and not level'"),
     ("fastsoftmax/kernels/narrow.py", "tests/test_ways.py -k narrow"),
     ("fastsoftmax/kernels/tiles.py", "tests/test_ways.py -k narrow"),
     ("fastsoftmax/kernels/columns.py", "tests/test_ways.py -k columns"),
@@ -189,6 +189,7 @@ class Laboratory:
             shutil.copytree(ROOT / part, self.tree / part, ignore=shutil.ignore_patterns("__pycache__"))
         for part in ("pyproject.toml", "README.md", "CHANGELOG.md"):
             shutil.copy(ROOT / part, self.tree)
+        self.originals = Path(shutil.copytree(self.tree / "fastsoftmax", scratch / "originals" / "fastsoftmax")).parent
         self._seconds: dict[tuple[str, bool], float] = {}
 
     def limit(self, file: str, least: float) -> float:
@@ -207,17 +208,17 @@ class Laboratory:
         return self._run(mutant.file, mutant.source, limit)[0] == 0
 
     def _run(self, file: str, source: str | None, limit: float) -> tuple[int | None, str]:
-        original = (ROOT / file).read_text()
+        original = (self.originals / file).read_text()
         cache = self.tree / "fastsoftmax" / "cache.py"
         kernels = self.scratch / ("own kernels" if _is_compiled(file) else "kernels")
         try:
             if not _is_compiled(file):
-                cache.write_text((ROOT / "fastsoftmax/cache.py").read_text() + SAME_KERNELS)
+                cache.write_text((self.originals / "fastsoftmax/cache.py").read_text() + SAME_KERNELS)
             if source is not None:
                 (self.tree / file).write_text(source)
             return self._pytest(tests_of(file), kernels, limit)
         finally:
-            shutil.copy(ROOT / "fastsoftmax/cache.py", cache)
+            shutil.copy(self.originals / "fastsoftmax/cache.py", cache)
             (self.tree / file).write_text(original)
             shutil.rmtree(self.scratch / "own kernels", ignore_errors=True)
 
