@@ -81,8 +81,10 @@ def test_ulps(value, text):
 
 
 def test_contenders_are_listed_absent_ones_with_the_reason():
+    candidates = contenders.contenders(["auto"])
+    _, skipped = contenders.installed(candidates)
     out = io.StringIO()
-    report.show_contenders(contenders.contenders(["auto"]), {"torch": "not [installed]"}, Console(file=out, width=160))
+    report.show_contenders(candidates, skipped | {"torch": "not [installed]"}, Console(file=out, width=160))
     lines = {line.split("  ")[0].strip(): line for line in out.getvalue().splitlines()}
     assert "numpy.logaddexp.reduce" in lines["logaddexp"]
     assert lines["logaddexp"].rstrip().endswith("logsumexp")
