@@ -29,6 +29,8 @@ def test_strides_decide():
     assert fastsoftmax.explain(x.T, 0).startswith("rows")
     assert fastsoftmax.explain(x[:, ::2], 1).startswith("tiles")
     assert fastsoftmax.explain(np.asfortranarray(x), 1).startswith("columns")
+    unaligned = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    assert fastsoftmax.explain(unaligned, 1).startswith("tiles")
 
 
 def test_threads_pay_for_large_arrays_only():
@@ -53,6 +55,8 @@ def test_dimensions_that_lie_behind_one_another_are_one():
     assert collapse([(3, 20, 40), (4, 5, 10), (5, 1, 2)]) == [(60, 1, 2)]
     assert collapse([(5, 1, 2), (3, 20, 40), (4, 5, 10)]) == [(60, 1, 2)]  # in any order
     assert collapse([(3, 20, 40), (1, 7, 9), (4, 5, 10)]) == [(12, 5, 10)]
+    assert collapse([(3, 100, 100), (4, 5, 10), (5, 1, 2)]) == [(3, 100, 100), (20, 1, 2)]
+    assert collapse([(4, 1, 10), (3, 20, 2)]) == [(3, 20, 2), (4, 1, 10)]  # the first array's order
     assert collapse([(3, 20, 41), (4, 5, 10)]) == [(3, 20, 41), (4, 5, 10)]
     assert collapse([(3, 21, 40), (4, 5, 10)]) == [(3, 21, 40), (4, 5, 10)]
     assert collapse([(4, -5, 5), (5, -1, 1)]) == [(20, -1, 1)]

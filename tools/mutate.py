@@ -50,7 +50,7 @@ TESTS = (
     ("fastsoftmax/api.py", f"tests/test_package.py tests/test_values.py {ARGUMENTS}"),
     ("fastsoftmax/engine.py", f"tests/test_choice.py tests/test_ways.py {ARGUMENTS}"),
     ("fastsoftmax/direct.py", "tests/test_ways.py tests/test_axes_layouts.py tests/test_out_where_b.py"),
-    ("fastsoftmax/threads.py", "tests/test_threads_pool.py"),
+    ("fastsoftmax/threads.py", "tests/test_threads_pool.py tests/test_threads.py -k 'pool or set_num or start_value'"),
     ("fastsoftmax/cache.py", "tests/test_cache.py -k 'not clear and not level'"),
     ("fastsoftmax/kernels/narrow.py", "tests/test_ways.py -k narrow"),
     ("fastsoftmax/kernels/tiles.py", "tests/test_ways.py -k narrow"),
