@@ -125,7 +125,7 @@ def test_a_folder_is_found_by_a_relative_path_and_in_the_users_cache(filled, tmp
 
 def test_several_processes_at_once(tmp_path):
     folder = tmp_path / "kernels"
-    for process in [start(folder) for _ in range(3)]:
+    for process in [start(folder) for _ in range(6)]:
         assert compiled_by(process) <= ALL
     assert len(entries(folder)) == len(list(folder.iterdir())) == ALL
     assert use(folder) == 0
