@@ -68,7 +68,6 @@ def pictures(result: Result) -> dict[str, Picture]:
     drawn = {
         "ratios.svg": charts.ratios(result),
         "speed.svg": charts.speed_against_size(result, "softmax"),
-        "error.svg": charts.error_against_scale(result, "softmax"),
     }
     return {name: picture for name, picture in drawn.items() if picture is not None}
 
