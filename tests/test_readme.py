@@ -3,7 +3,6 @@
 import ast
 import doctest
 import importlib.util
-import json
 import re
 import shlex
 import shutil
@@ -13,6 +12,7 @@ import pytest
 
 import fastsoftmax
 from fastsoftmax import cli
+from fastsoftmax.compare.results import Result
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -101,7 +101,8 @@ def test_tables_and_pictures_are_fresh(tool, capsys):
 
 
 def test_stale_ones_are_noticed(tool, tmp_path, monkeypatch, capsys):
-    shutil.copy(ROOT / "benchmarks" / "results" / "compare.json", tmp_path)
+    for name in ("compare.json", "accuracy.json"):
+        shutil.copy(ROOT / "benchmarks" / "results" / name, tmp_path)
     (tmp_path / "README.md").write_text("<!-- [[[cog cog.out('new') ]]] -->\nold\n<!-- [[[end]]] -->\n")
     (tmp_path / "ratios.svg").write_text("old")
     monkeypatch.setattr(tool, "ROOT", tmp_path)
@@ -124,8 +125,9 @@ def test_every_picture_shown_exists_and_has_a_text_alternative():
 
 
 def test_saved_result_is_the_one_shown():
-    saved = json.loads((ROOT / "benchmarks" / "results" / "compare.json").read_text("utf-8"))
-    assert saved["threads"] == 1
-    assert not saved["interrupted"]
-    for table in saved["tables"]:
-        assert f"| {table['workload']} | `{table['op']}` |" in section("Speed")
+    saved = Result.load(ROOT / "benchmarks" / "results" / "compare.json")
+    assert saved.threads == 1
+    assert not saved.interrupted
+    assert len(saved.races) > 20
+    for table in saved.races:  # points of curves are in the picture
+        assert f"| {table.workload} | `{table.op}` |" in section("Speed")
