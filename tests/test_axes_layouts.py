@@ -184,3 +184,63 @@ def test_memory_maps(op, rng, tmp_path):
     x.flush()
     x = np.memmap(tmp_path / "x.bin", np.float32, "r", shape=(5, 33))
     assert_exact(op, np.asarray(x), 1, np.asarray(call(op, x, 1)))
+
+
+@pytest.mark.parametrize("method", ["auto", "stable"])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+def test_every_pair_of_steps(op, dtype, method, rng):
+    """Each axis of x and of `out` forwards, backwards or in steps: the right result, and nothing written around it."""
+
+    def view(steps, shape):
+        room = np.full([2 * abs(step) * size + 8 for step, size in zip(steps, shape, strict=True)], -3, dtype)
+        starts = [4 if step > 0 else 4 + (size - 1) * -step for step, size in zip(steps, shape, strict=True)]
+        places = [start + step * np.arange(size) for start, step, size in zip(starts, steps, shape, strict=True)]
+        cuts = [
+            slice(p[0], p[-1] + step if p[-1] + step >= 0 else None, step)
+            for p, step in zip(places, steps, strict=True)
+        ]
+        return room, room[tuple(cuts)]
+
+    for shape in ((1, 5), (5, 1), (3, 17), (6, 20), (7, 7)):
+        values = rng.normal(0, 5, shape).astype(dtype)
+        values[-1, -1], values[0, 0] = np.nan, 1e30  # these columns are done one by one
+        plain = {axis: call(op, values, axis, method=method) for axis in (0, 1)}
+        pairs = itertools.product(itertools.product((1, -1, 2), repeat=2), itertools.product((1, -1, -2), repeat=2))
+        for steps, out_steps in pairs:
+            _, x = view(steps, shape)
+            x[...] = values
+            room, out = view(out_steps, shape)
+            for axis, expected in plain.items():
+                call(op, x, axis, out=out, method=method)
+                tolerance = 8 * np.finfo(dtype).eps
+                note = f"{shape} axis {axis} steps {steps} to {out_steps}"
+                np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance, err_msg=note)
+                out[...] = -3
+                assert (room == -3).all(), note
+
+
+@pytest.mark.parametrize("method", SAFE)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_logsumexp_backwards(dtype, method, rng):
+    """x and `out` run backwards along any axis; sums near 0 are done one by one."""
+    shapes = (((7, 7), 0), ((5, 40), 0), ((5, 40), 1), ((300, 3), 1), ((3, 6, 20), 1), ((3, 20, 6), 2), ((3, 7, 20), 0))
+    for shape, axis in shapes:
+        x = rng.normal(0, 5, shape).astype(dtype)
+        x -= call("logsumexp", x, axis, keepdims=True) + dtype(0.2)
+        true = exactly.exact("logsumexp", x, axis)
+        for flipped in range(len(shape)):
+            y = np.flip(np.flip(x, flipped).copy(), flipped)
+            room = np.full(np.array(true.shape) + 2, -3, dtype)
+            inside = room[(slice(1, -1),) * room.ndim]
+            for out in (inside, inside[::-1], inside[..., ::-1]):
+                got = call("logsumexp", y, axis, out=out, method=method)
+                assert_exact("logsumexp", x, axis, got, method, true=true)
+                inside[...] = -3
+                assert (room == -3).all()
+    n = 2**18 + 2**17
+    x = rng.normal(0, 5, (3, n)).astype(dtype)
+    out = np.full(5, -3, dtype)
+    call("logsumexp", x[::-1], 1, out=out[3:0:-1], method=method)
+    np.testing.assert_array_equal(out[[0, 4]], -3)
+    np.testing.assert_allclose(out[1:4], call("logsumexp", x, 1), rtol=n * np.finfo(dtype).eps)

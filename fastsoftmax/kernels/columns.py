@@ -59,6 +59,7 @@ from fastsoftmax.kernels.strips import (
 from fastsoftmax.simd import (
     absolute,
     choose,
+    copy_one,
     count_set,
     fma,
     join,
@@ -91,14 +92,17 @@ def place_after(block, last, i, x_start, x_outer, x_pitch, all_planes, n, inner,
 
 @inline
 def odd_columns(x, start, outer, pitch, n, planes, count, odd, kept, room):
-    """Return the columns that the fast way cannot do, as rows."""
+    """Return the columns that the fast way cannot do, as rows.
+
+    A pitch may be negative, and Numba takes a negative index for one from the end: so no x[i] here.
+    """
     rows = np.empty(odd * n, x.dtype)
     to = 0
     for slot in range(planes * count * min(odd, 1)):
         if math.isnan(kept[FIRST * room + slot]):
             column = start + slot // count * outer + slot % count
             for i in range(n):
-                rows[to + i] = x[column + i * pitch]
+                copy_one(x, column + i * pitch, rows, to + i)
             to += n
     return rows
 
@@ -111,7 +115,7 @@ def write_odd_columns(rows, out, to, outer, pitch, n, planes, count, odd, kept, 
         if math.isnan(kept[FIRST * room + slot]):
             column = to + slot // count * outer + slot % count
             for i in range(n):
-                out[column + i * pitch] = rows[row + i]
+                copy_one(rows, row + i, out, column + i * pitch)
             row += n
 
 
@@ -381,7 +385,7 @@ def log_softmax_columns(
 def column_to_row(x, start, pitch, n, row):
     """Copy a column into a row."""
     for i in range(n):
-        row[i] = x[start + i * pitch]
+        copy_one(x, start + i * pitch, row, i)
 
 
 # fmt: off

@@ -4,6 +4,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from fastsoftmax.jit import inline
 from fastsoftmax.simd import pointer_to, splat_wide, store_first
 
 
@@ -26,8 +27,10 @@ def room_for_columns(x, n):
     """Return room for n numbers of the type that x is computed in."""
 
 
+@inline
 def write(out, index, value):
-    """Write a float64 to out[index], rounded to the type of `out`."""
+    """Write a float64 to out[index], rounded to the type of `out`; the index may be negative, as a step may be."""
+    store_first(out, index, splat_wide(value), 1)
 
 
 def _is_native(out):
@@ -67,17 +70,3 @@ def _room_for_tile(x, n):
 def _room_for_columns(x, n):
     dtype = np.float64 if x.dtype == types.float64 else np.float32
     return lambda x, n: np.empty(n, dtype)
-
-
-@overload(write, inline="always")
-def _write(out, index, value):
-    if _is_native(out):
-
-        def assign(out, index, value):
-            out[index] = value
-    else:
-
-        def assign(out, index, value):
-            store_first(out, index, splat_wide(value), 1)
-
-    return assign

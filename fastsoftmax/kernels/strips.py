@@ -82,8 +82,8 @@ def store_columns(out, index, value, count):
 @inline
 def four_rows(at, pitch, rows):
     """Return where the next four rows begin; the last of `rows` stands for those behind it."""
-    last = at + (rows - 1) * pitch
-    return at, min(at + pitch, last), min(at + 2 * pitch, last), min(at + 3 * pitch, last)
+    last = rows - 1  # a pitch may be negative: numbers of rows are compared, not places
+    return at, at + min(1, last) * pitch, at + min(2, last) * pitch, at + min(3, last) * pitch
 
 
 @inline
