@@ -230,3 +230,17 @@ def test_a_column_near_zero_has_the_same_bits_whatever_is_beside_it(dtype, rng):
     beside[:, ::8] -= dtype(0.4)  # nearer, and to both sides
     same_bits(np.delete(fastsoftmax.logsumexp(beside, 0), np.s_[::8]), np.delete(alone, np.s_[::8]))
     assert_exact("logsumexp", x, 0, alone, "auto")
+
+
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("n", [10, 100, 200])
+def test_logsumexp_where_its_measure_changes(n, method):
+    # from 0.001 on the last place is the result's own: what is computed just below may be just above
+    rng = np.random.default_rng(n)
+    x = rng.normal(0, 1, (20_000, n))
+    x -= np.log(np.exp(x).sum(axis=1, keepdims=True))
+    x = (x + 0.001 + rng.uniform(-3e-8, 3e-8, (20_000, 1))).astype(np.float32)
+    for moved in (x, x - np.float32(0.002)):
+        assert_exact("logsumexp", moved, 1, call("logsumexp", moved, 1, method=method), method)
+        columns = np.ascontiguousarray(moved.T)
+        assert_exact("logsumexp", columns, 0, call("logsumexp", columns, 0, method=method), method)

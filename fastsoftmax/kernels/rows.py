@@ -54,7 +54,7 @@ from fastsoftmax.simd import (
 ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "real")
 
 LARGE_SHARE = 0.85  # of the sum: log_softmax of an element that holds more needs the sum of the others
-TINY = 1e-3  # a logsumexp nearer 0 may err by one ulp of 1.0
+TINY = 0.99e-3  # a logsumexp nearer 0 than 1e-3 may err by one ulp of 1.0; one just above may be computed below
 PATIENCE = 64  # rows done the sure way when going ahead has failed
 
 
