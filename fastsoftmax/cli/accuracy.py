@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress, write
+from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress, split_names, write
 
 NEEDED = ("scipy", "mpmath", "rich", "threadpoolctl")
 DTYPES = ("float32", "float64", "float16")
@@ -42,8 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from fastsoftmax.compare import contenders, error_plot, error_report, lab, survey, workloads
 
     try:
-        methods = None if options.methods is None else options.methods.replace(" ", "").split(",")
-        able, skipped = contenders.installed(contenders.contenders(methods))
+        able, skipped = contenders.installed(contenders.contenders(split_names(options.methods)))
     except workloads.InputError as error:
         raise Failure(error) from None
     result = lab.new_result(lab.Plan([], able), skipped)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-OK, DISPROVED, USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 class Failure(Exception):
@@ -22,6 +22,11 @@ def need(command: str, modules: Sequence[str]) -> None:
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise Failure(f'{command} needs {", ".join(missing)}: pip install "fastsoftmax[bench]"')
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Return the names in a text like "stable,auto"; None for None."""
+    return None if text is None else text.replace(" ", "").split(",")
 
 
 def check_writable(path: Path) -> None:

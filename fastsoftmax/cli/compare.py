@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress, write
+from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress, split_names, write
 
 if TYPE_CHECKING:
     from fastsoftmax.compare.results import Result
@@ -71,8 +71,7 @@ def _measure(options: argparse.Namespace) -> Result:
 
     try:
         contenders.pin(options.threads)
-        methods = None if options.methods is None else options.methods.replace(" ", "").split(",")
-        candidates = contenders.contenders(methods)
+        candidates = contenders.contenders(split_names(options.methods))
         inputs: Sequence[workloads.Workload] = workloads.WORKLOADS
         if options.html is not None:
             inputs = [*inputs, *workloads.CURVES]
@@ -126,15 +125,13 @@ def _keep(result: Result, options: argparse.Namespace) -> None:
     """Write the files that are asked for; raise in one line where that fails after all."""
     from fastsoftmax.compare import markdown, page
 
-    name = Path(options.file).name if options.file else "this machine"
-    texts = {
-        options.json: result.to_json(),
-        options.html: page.document(result, f"softmax, log_softmax and logsumexp on {name}"),
-        options.markdown: markdown.document(result),
-    }
-    for path, text in texts.items():
-        if path is not None:
-            write(text, path)
+    if options.json is not None:
+        write(result.to_json(), options.json)
+    if options.html is not None:
+        name = Path(options.file).name if options.file else "this machine"
+        write(page.document(result, f"softmax, log_softmax and logsumexp on {name}"), options.html)
+    if options.markdown is not None:
+        write(markdown.document(result), options.markdown)
 
 
 def _list() -> int:

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fastsoftmax.cli.common import OK, Failure, git, need, progress, repository
+from fastsoftmax.cli.common import FAILED, OK, Failure, git, need, progress, repository
 
 NEEDED = ("scipy", "rich")
-FAILED = 1
 # What decides speed and errors: the package without the comparison and the command line.
 _MEASURED = ("fastsoftmax", ":!fastsoftmax/compare", ":!fastsoftmax/cli")
 

@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastsoftmax.cli.common import OK, Failure, git, need, progress, repository
+from fastsoftmax.cli.common import FAILED, OK, Failure, git, need, progress, repository
 
 NEEDED = ("asv", "rich", "virtualenv")
-FAILED = 1
 _PERCENT = re.compile(r"^\[\s*([\d.]+)%\]")
 
 

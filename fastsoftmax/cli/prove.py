@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastsoftmax.cli.common import DISPROVED, OK, Failure, check_writable, need, progress, write
+from fastsoftmax.cli.common import FAILED, OK, Failure, check_writable, need, progress, write
 
 if TYPE_CHECKING:
     from fastsoftmax.compare.proof import Finding
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         print(sentences(finding))
     if options.json is not None:
         write(json.dumps([finding.record() for finding in findings], indent=1) + "\n", options.json)
-    return OK if all(finding.holds for finding in findings) else DISPROVED
+    return OK if all(finding.holds for finding in findings) else FAILED
 
 
 def sentences(finding: Finding) -> str:
