@@ -10,6 +10,7 @@ from fastsoftmax import arrays, threads
 from fastsoftmax.engine import THREADED, Work
 from fastsoftmax.ladder import way_of
 
+OPS = ("softmax", "log_softmax", "logsumexp")
 REASONS = {
     "rows": "the reduced axis is contiguous: vectors run along it, with a guessed exponent in place of the maximum",
     "narrow rows": "rows of {n} are short: a vector's width of them is transposed and done at once",
@@ -37,7 +38,7 @@ def explain(x: Any, axis: Any = None, *, op: str = "softmax", method: str = "aut
     Raises
     ------
     TypeError, ValueError
-        As `fastsoftmax.softmax` would.
+        As `fastsoftmax.softmax` would; also for an unknown op.
 
     Examples
     --------
@@ -46,6 +47,8 @@ def explain(x: Any, axis: Any = None, *, op: str = "softmax", method: str = "aut
     >>> print(explain(np.zeros((1000, 1024)), axis=0).split(":")[0])
     columns
     """
+    if op not in OPS:
+        raise ValueError(f"op must be one of {', '.join(OPS)}, not {op!r}")
     way = way_of(method)
     x = arrays.as_numbers(x, "x")
     axes = arrays.normalize_axis(axis, x.ndim)

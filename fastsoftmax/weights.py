@@ -1,7 +1,8 @@
 """logsumexp with weights b: rare enough for tiles, exact enough for a double.
 
 A kernel takes the rows but those with an infinite element or with weights so far apart that a small e^x may outweigh
-a large one: these are for `fastsoftmax.plain`.
+a large one: these are for `fastsoftmax.plain`. Where nearly all of a row's terms cancel, equal elements are given one
+weight, the exact sum of theirs, and the row is computed anew: what cancels exactly then hides nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fastsoftmax.kernels.weighted import weighted_logsumexp_rows
 
 TILE = 2**15
 LARGEST = 2.0**100  # of a weight; its inverse is the smallest
+CANCELS = 2.0**-30  # share of the terms: what is left when so little is left may have been exact, had they been merged
 
 
 def weighted_logsumexp(
@@ -44,8 +46,11 @@ def weighted_logsumexp(
             if keep is not None:
                 weights[~keep[index].reshape(weights.shape)] = 0.0
             place = result[first:last], sign[first:last]
-            weighted_logsumexp_rows[np.dtype(np.float64)](x.reshape(-1), weights.reshape(-1), *place, last - first, n)
+            left = np.empty(last - first)
             odd = _is_odd(x, weights)
+            _run_kernel(x, weights, *place, left)
+            for r in np.flatnonzero((left < CANCELS) & (np.count_nonzero(weights, axis=1) > 2) & ~odd):
+                _run_kernel(*_merged(x[r], weights[r]), *(part[r : r + 1] for part in (*place, left)))
             if odd.any():
                 values = plain.logsumexp(x[odd], weights[odd], (1,), None, result.dtype, True)
                 for part, value in zip(place, values, strict=True):
@@ -54,6 +59,19 @@ def weighted_logsumexp(
         result[sign < 0] = np.nan
     with np.errstate(all="ignore"):
         return result.astype(dtype).reshape(shape), sign.astype(dtype).reshape(shape)
+
+
+def _run_kernel(x: Array, weights: Array, result: Array, sign: Array, left: Array) -> None:
+    kernel = weighted_logsumexp_rows[np.dtype(np.float64)]
+    kernel(x.reshape(-1), weights.reshape(-1), result, sign, left, *x.shape)
+
+
+def _merged(x: Array, weights: Array) -> tuple[Array, Array]:
+    """Return a row of the different elements of x, each with the exact sum of its weights."""
+    order = np.argsort(x)
+    values, starts = np.unique(x[order], return_index=True)
+    sums = [math.fsum(part) for part in np.split(weights[order], starts[1:])]
+    return values[np.newaxis], np.array([sums])
 
 
 def _as_rows(a: Array, rows: int) -> Array:

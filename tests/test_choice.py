@@ -49,6 +49,8 @@ def test_wrong_arguments_are_refused_as_elsewhere():
         fastsoftmax.explain(np.zeros(3), 1)
     with pytest.raises(TypeError, match="dtype"):
         fastsoftmax.explain(["a"])
+    with pytest.raises(ValueError, match="softmax, log_softmax, logsumexp"):
+        fastsoftmax.explain(np.zeros(3), op="max")
 
 
 def test_dimensions_that_lie_behind_one_another_are_one():

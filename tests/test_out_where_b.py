@@ -221,6 +221,22 @@ def test_weights_far_apart():
             assert exactly.ulp_of_one(np.array([value]), np.array([true]))[0] <= 1.01, (a, b)
 
 
+def test_what_cancels_exactly_hides_nothing(rng):
+    """e^a of different a are never exact multiples of each other, so equal elements are all that can cancel."""
+    for n in (3, 8, 40):
+        pairs = rng.normal(0, 5, (20, n))
+        weights = rng.normal(0, 1, pairs.shape)
+        rest = rng.uniform(-900, -40, (20, 3))
+        parity = rng.choice([-1, 1], rest.shape)
+        a, b = np.hstack([pairs, rest, pairs]), np.hstack([weights, parity, -weights])
+        order = rng.permuted(np.tile(np.arange(a.shape[1]), (20, 1)), axis=1)
+        a, b = np.take_along_axis(a, order, 1), np.take_along_axis(b, order, 1)
+        values, signs = logsumexp(a, 1, b, return_sign=True)
+        true, true_signs, _ = exactly.by_digits("logsumexp", rest, parity).T
+        np.testing.assert_array_equal(signs, true_signs)
+        np.testing.assert_allclose(values, true.astype(float), rtol=1e-13)
+
+
 def test_an_odd_row_leaves_the_others_their_bits(rng):
     a, b = rng.normal(size=(2, 9, 40))
     plain = logsumexp(a, 1, b, return_sign=True)
