@@ -250,7 +250,7 @@ def pivot_for(x, maximum, high):
 @inline
 def guess_pivot(x, start, n, high):
     """Guess a pivot from the ends of a row, a long one's middle, too; a bad guess costs time only."""
-    sample = larger(load(x, start + n - lanes(x)), largest_of_four(load_group(x, start)))
+    sample = largest_of_four(larger(load_group(x, start + n - 4 * lanes(x)), load_group(x, start)))
     if n >= SEGMENT:  # worth the wait for memory
         for k in range(1, 16):
             sample = larger(load(x, start + n // 16 * k), sample)

@@ -55,7 +55,13 @@ ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", 
 
 LARGE_SHARE = 0.85  # of the sum: log_softmax of an element that holds more needs the sum of the others
 TINY = 0.99e-3  # a logsumexp nearer 0 than 1e-3 may err by one ulp of 1.0; one just above may be computed below
-PATIENCE = 64  # rows done the sure way when going ahead has failed
+PATIENCE = 64  # rows at most that are done the sure way when going ahead has failed
+
+
+@inline
+def patience_after(patience, rows):
+    """Return how many rows to do the sure way after so many went ahead: twice as many as last time, or one."""
+    return min(2 * patience, PATIENCE) if rows <= patience else 1
 
 
 # --- softmax --------------------------------------------------------------------------------------------------------
@@ -136,10 +142,13 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
     terms, in_out = terms_in(room, out)
     kept = scratch(x, KEPT)
     high, low = log2e_over(x, temperature)
+    patience = 1
     r = first
     while r < last:
+        before = r
         r = softmax_ahead(x, x_start, x_step, out, out_start, out_step, terms, in_out, r, last, n, high, low, kept)
-        stop = min(r + PATIENCE, last)
+        patience = patience_after(patience, r - before)
+        stop = min(r + patience, last)
         while r < stop:
             start, to = x_start + r * x_step, out_start + r * out_step
             total, lost, _, _, end = sum_surely(x, start, n, terms, to * in_out, high, low, None)
