@@ -118,6 +118,14 @@ def test_everything_kept_is_no_mask(op, rng):
         np.testing.assert_allclose(call(op, x, 1, where=where), call(op, x, 1), rtol=1e-15)
 
 
+@pytest.mark.parametrize("name", ["keepdims", "return_sign"])
+def test_a_flag_without_a_truth_value_leaves_out_alone(name):
+    out = np.array(5.0)
+    with pytest.raises(ValueError, match="truth value"):
+        logsumexp([1.0, 2.0], out=out, where=True, **{name: np.zeros(2)})
+    assert out == 5
+
+
 # -- b= -----------------------------------------------------------------------------------------------------
 
 
