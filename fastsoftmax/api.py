@@ -199,7 +199,7 @@ def logsumexp(
         result = direct.reduction("logsumexp", a, axis, out)
         if result is not None:
             return result
-    keepdims, return_sign = bool(keepdims), bool(return_sign)  # else it may fail when `out` is written
+    keepdims, return_sign = bool(keepdims), bool(return_sign)  # else they might fail once `out` is written
     way = way_of(method)
     a = arrays.as_numbers(a, "a")
     dtype = arrays.result_type(a.dtype)

@@ -18,7 +18,7 @@ from fastsoftmax.kernels.weighted import weighted_logsumexp_rows
 
 TILE = 2**15
 LARGEST = 2.0**100  # of a weight; its inverse is the smallest
-CANCELS = 2.0**-30  # share of the terms: what is left when so little is left may have been exact, had they been merged
+CANCELS = 2.0**-30  # a sum so small beside its terms may hide what equal elements cancel: they are merged
 
 
 def weighted_logsumexp(
