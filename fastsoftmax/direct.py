@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from fastsoftmax import threads
-from fastsoftmax.arrays import NATIVE, Array
+from fastsoftmax.arrays import LARGE, NATIVE, Array, aligned
 from fastsoftmax.engine import AT_ONCE, LONG, THREADED, strips
 from fastsoftmax.kernels import columns, narrow, rows
 
-_empty = np.empty
-
-# The kernel, its arguments behind x and behind the result, the shape of that, and whether threads would share the work.
-Plan = tuple[Any, tuple[int, ...], tuple[Any, ...], tuple[int, ...], bool]
+# The kernel, its arguments behind x and behind the result, the shape of that, what makes it, and whether threads would
+# share the work.
+Plan = tuple[Any, tuple[int, ...], tuple[Any, ...], tuple[int, ...], Any, bool]
 
 
 def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
@@ -29,8 +28,8 @@ def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
     plan = _plan_for(op, x, axis)
     if plan is None or not (out is None or _suits(out, x, x.shape)):
         return None
-    kernel, before, behind, shape, _ = plan
-    result: Array = _empty(shape, x.dtype) if out is None else out
+    kernel, before, behind, shape, make, _ = plan
+    result: Array = make(shape, x.dtype) if out is None else out
     if x.ndim == 1:
         kernel(x, *before, result, *behind)
     else:
@@ -43,10 +42,10 @@ def reduction(op: str, x: Array, axis: Any, out: Any) -> Any:
     plan = _plan_for(op, x, axis)
     if plan is None:
         return None
-    kernel, before, behind, shape, _ = plan
+    kernel, before, behind, shape, make, _ = plan
     if not (out is None or _suits(out, x, shape)):
         return None
-    result = _empty(shape, x.dtype) if out is None else out
+    result = make(shape, x.dtype) if out is None else out
     kernel(x if x.ndim == 1 else x.ravel(), *before, result if len(shape) == 1 else result.ravel(), *behind)
     return result if shape or out is not None else result[()]
 
@@ -56,7 +55,7 @@ def _plan_for(op: str, x: Array, axis: Any) -> Plan | None:
     if (axis is not None and type(axis) is not int) or not x.flags.c_contiguous:
         return None
     plan = _plan(op, x.shape, axis, x.dtype)
-    return None if plan is None or (plan[4] and threads.get_num_threads() > 1) else plan
+    return None if plan is None or (plan[5] and threads.get_num_threads() > 1) else plan
 
 
 def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
@@ -83,6 +82,7 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
     reduces = op == "logsumexp"
     kept = () if axis is None else shape[:axis] + shape[axis + 1 :]
     result = kept if reduces else shape
+    make = aligned if math.prod(result) >= LARGE else np.empty
     if axis is None or axis == ndim - 1:
         n = size if axis is None else shape[-1]
         if n > LONG:
@@ -91,7 +91,7 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
         limit = narrow.LIMIT[dtype.name]
         is_narrow = n < (limit if many >= narrow.MANY else limit // 2)
         kernel = getattr(narrow if is_narrow else rows, op + "_rows")[dtype]
-        return kernel, (0, n), (0, 1 if reduces else n, 0, many, n, 0, 1.0), result, size >= THREADED
+        return kernel, (0, n), (0, 1 if reduces else n, 0, many, n, 0, 1.0), result, make, size >= THREADED
     planes, n = math.prod(shape[:axis]), shape[axis]
     inner = size // (n * planes)
     if n == 1 or inner == 1:
@@ -99,4 +99,4 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
     strip, chunk, blocks = strips(op, n, inner, planes, dtype.itemsize)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
     behind = (0, outer, pitch, 0, blocks, planes, n, inner, strip, chunk, 1.0)
-    return getattr(columns, op + "_columns")[dtype], (0, n * inner, inner), behind, result, size >= THREADED
+    return getattr(columns, op + "_columns")[dtype], (0, n * inner, inner), behind, result, make, size >= THREADED
