@@ -221,6 +221,25 @@ def test_a_row_has_the_same_bits_whatever_is_beside_it(op, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("others", [1, 4, 900])
+def test_where_a_largest_element_begins_to_be_a_peak(others, dtype, rng):
+    # it is one by its distance from the second and by what all others hold: rows on both sides of either limit
+    rows, n = 150, 1000
+    x = np.full((rows, n), -60, dtype) - rng.random((rows, n)).astype(dtype)
+    share = 0.136 + np.concatenate([np.linspace(-0.02, 0.02, 75), np.linspace(-1e-6, 1e-6, 75)])
+    for row, part in zip(x, share, strict=True):
+        places = rng.permutation(n)[: others + 1]
+        row[places] = np.log(part / others)
+        row[places[0]] = 0
+    alone = np.concatenate([fastsoftmax.log_softmax(row[None], 1) for row in x])
+    assert_exact("log_softmax", x, 1, alone, "auto")
+    same_bits(fastsoftmax.log_softmax(x, 1), alone)
+    x[0, :] = family("late spike", dtype, n, rows=1)  # from here on with all maxima known
+    x[:-1:2] = x[0]
+    same_bits(fastsoftmax.log_softmax(x, 1)[1::2], alone[1::2])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_a_column_near_zero_has_the_same_bits_whatever_is_beside_it(dtype, rng):
     # results near 0 are delicate: they are looked at in eights
     x = rng.normal(0, 1, (50, 256)).astype(dtype)

@@ -23,7 +23,8 @@ from fastsoftmax.kernels.pivot import (
     row_maximum,
     sum_exponentials,
 )
-from fastsoftmax.kernels.rows import LARGE_SHARE, TINY, inverse_of, share, subtract_log_sum
+from fastsoftmax.kernels.row_sums import LARGE_SHARE
+from fastsoftmax.kernels.rows import TINY, inverse_of, share, subtract_log_sum
 from fastsoftmax.kernels.storage import write
 from fastsoftmax.simd import (
     lanes,
@@ -84,7 +85,7 @@ def sum_piece(x, start, n, piece, pivot, temperature, sums):
     high, low = log2e_over(x, temperature)
     first, last = ends_of(piece, n)
     total, lost, peak, suits, _ = sum_exponentials(
-        x, start + first, last - first, None, 0, pivot, high, low, True, None, True
+        x, start + first, last - first, None, 0, None, pivot, high, low, True, None, True
     )
     keep_sum(x, total, lost, peak, suits, piece, sums)
 
@@ -96,7 +97,7 @@ def sum_and_keep_piece(x, start, out, to, n, piece, pivot, temperature, sums):
     high, low = log2e_over(x, temperature)
     first, last = ends_of(piece, n)
     total, lost, peak, suits, _ = sum_exponentials(
-        x, start + first, last - first, out, to + first, pivot, high, low, True, None, True
+        x, start + first, last - first, out, to + first, True, pivot, high, low, True, None, True
     )
     keep_sum(x, total, lost, peak, suits, piece, sums)
 

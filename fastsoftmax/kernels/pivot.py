@@ -32,6 +32,7 @@ from fastsoftmax.simd import (
     load_first,
     load_group,
     note_steps,
+    prefetch_to_write,
     quarters,
     select,
     smaller,
@@ -109,23 +110,23 @@ def add_four_exactly(total, lost, group):
 
 
 @inline
-def raised(v, floor, maximum):
-    """Return v with lanes under the floor, and those equal to the maximum, unless that is None, at the floor."""
-    if maximum is not None:
-        return select(v == maximum, floor, larger(floor, v))
-    return larger(floor, v)
+def bounded(v, floor, limit):
+    """Return v with lanes under the floor at the floor, and those over the limit, unless that is None, at the limit."""
+    v = larger(floor, v)
+    return v if limit is None else smaller(limit, v)
 
 
 @inline
-def sum_exponentials(x, start, n, terms, j, pivot, high, low, is_sure, maximum, seeks_peak):
+def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, is_sure, limit, seeks_peak):
     """Sum e^x · 2^-pivot over n elements, at least a group, from `start`.
 
     Returns the sum in two parts, the largest group of terms that a lane saw (roughly; 0 with None for `seeks_peak`),
     whether the pivot suited, and the terms of the last group, which overlaps the one before. All others are kept in
-    terms[j:], unless that is None: storing what overlaps would make the next pass wait for both.
+    terms[j:], unless `keeps` is None: storing what overlaps would make the next pass wait for both. Where they are not
+    kept, and `terms` is not None, it is where a later pass writes to, and is asked for in time.
 
     With None for `is_sure` an exponent that is too small does not suit; otherwise it is raised to the lowest one, and
-    so are those of elements equal to the maximum, unless that is None: they take no part in the sum.
+    an element over the limit, unless that is None, counts as the limit.
     """
     width = 4 * lanes(x)
     floor = splat_group(x, floor_of(x, pivot, high))
@@ -151,10 +152,13 @@ def sum_exponentials(x, start, n, terms, j, pivot, high, low, is_sure, maximum, 
             while i < pause:
                 v = load_group(x, start + i)
                 if is_sure is not None:
-                    v = raised(v, floor, maximum)
+                    v = bounded(v, floor, limit)
                 large, a, b, steps = factored_exponential(v, high, low, magic)
-                if terms is not None:
+                if keeps is not None:
                     store(terms, j + i, fma(a, b, large))
+                elif terms is not None:
+                    for k in range(4):
+                        prefetch_to_write(terms, j + i + k * lanes(x))
                 seen = note_steps(seen, steps)
                 before = total
                 total, lost_here = add_group(total, large)
@@ -167,7 +171,7 @@ def sum_exponentials(x, start, n, terms, j, pivot, high, low, is_sure, maximum, 
     if whole < n:
         v = load_group(x, start + n - width)
         if is_sure is not None:
-            v = raised(v, floor, maximum)
+            v = bounded(v, floor, limit)
         large, a, b, steps = factored_exponential(v, high, low, magic)
         end = fma(a, b, large)
         seen = note_steps(seen, steps)
@@ -182,26 +186,6 @@ def sum_exponentials(x, start, n, terms, j, pivot, high, low, is_sure, maximum, 
     row_total, row_lost = add_exactly(row_total, row_lost + part_lost, part)
     row_sum = row_total + row_lost  # what is lost holds all small parts: only now it becomes small itself
     return row_sum, row_lost - (row_sum - row_total), peak, suits, end
-
-
-@inline
-def largest_below(x, start, n, limit):
-    """Return the largest of n elements that does not equal the limit, -inf if there is none, and how many do."""
-    width = 4 * lanes(x)
-    nothing = splat_group(x, -math.inf)
-    best, count = nothing, 0
-    whole = n - n % width
-    for i in range(0, whole, width):
-        v = load_group(x, start + i)
-        is_limit = v == limit
-        count += count_set(is_limit)
-        best = larger(select(is_limit, nothing, v), best)
-    if whole < n:
-        v = load_group(x, start + n - width)
-        is_limit = v == limit
-        count += count_set(keep_last(select(is_limit, splat_group(x, 1.0), 0.0), n - whole) == 1.0)
-        best = larger(select(is_limit, nothing, v), best)
-    return float(largest(largest_of_four(best))), count
 
 
 @inline

@@ -9,13 +9,22 @@ import math
 import numpy as np
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import add_exactly, nodes
+from fastsoftmax.kernels.exponential import (
+    MAGIC_DOUBLE,
+    add_exactly,
+    add_smaller,
+    exponential,
+    factored_exponential,
+    log2e_wide,
+    magic_number,
+    nodes,
+)
 from fastsoftmax.kernels.extended import exponential_in_parts
+from fastsoftmax.kernels.logarithm import log1p_in_parts, log1p_of_single
 from fastsoftmax.kernels.pivot import (
     HEADROOM,
     aim,
     guess_pivot,
-    largest_below,
     least_sum,
     pivot_for,
     row_maximum,
@@ -24,82 +33,117 @@ from fastsoftmax.kernels.pivot import (
 )
 from fastsoftmax.simd import (
     any_set,
+    choose,
     fma,
     lanes,
+    largest,
     ldexp_small,
     load_wide,
     prefetch,
     rounded,
     splat,
     splat_group,
+    splat_wide,
     store,
 )
 
 TOGETHER = 8  # rows at most that are summed before any is finished: as many as float64 lanes; none waits for its sum
 TOGETHER_VECTORS = 256  # of 64 bytes: longer ones are not done together, or they would leave the nearest cache
+PATIENCE = 64  # rows at most that are done the sure way when going ahead has failed
+
+LARGE_SHARE = 0.85  # of the sum: a row in which an element holds more may have a peak
+MOST_OTHERS = 0.136  # in units of an element: it is a peak where all others are no more than that
+PEAK_GAP = 1.99  # how far a peak is above any other at least: log(1 / MOST_OTHERS)
 
 # What is kept of rows that are summed together, in arrays of TOGETHER numbers, and behind them their last groups.
-PIVOT, TOTAL, LOST, FIRST, SECOND, ENDS = (TOGETHER * k for k in range(6))
-KEPT = ENDS + TOGETHER * 64
+PIVOT, TOTAL, LOST, FIRST, SECOND, MAXIMUM, NEXT, LOG_OTHERS, LOG_OTHERS_LOW = (TOGETHER * k for k in range(9))
+ENDS = TOGETHER * 10  # at the beginning of a vector
+KEPT_VECTORS = 10 + TOGETHER * 4
+NO_PEAK = -1.0  # in place of the logarithm of a peaked row's sum, in units of the peak
 
 
 @inline
-def sum_ahead(x, start, n, terms, j, pivot, high, low, seeks_peak):
+def sum_ahead(x, start, n, terms, j, keeps, pivot, high, low, seeks_peak):
     """Return (sum, what it lost, peak, end) as `sum_exponentials` does; if the pivot does not suit the sum is NaN."""
-    total, lost, peak, suits, end = sum_exponentials(x, start, n, terms, j, pivot, high, low, None, None, seeks_peak)
+    total, lost, peak, suits, end = sum_exponentials(
+        x, start, n, terms, j, keeps, pivot, high, low, None, None, seeks_peak
+    )
     return (total if suits and total >= least_sum(x) else math.nan), lost, peak, end
 
 
 @inline
-def sum_surely(x, start, n, terms, j, high, low, seeks_peak):
-    """Return (sum, what it lost, peak, pivot, end) of any row; what no pivot can do has the sum NaN.
+def sum_surely(x, start, n, terms, j, keeps, maximum, high, low):
+    """Return (sum, what it lost, pivot, end) of any row, its maximum known; what no pivot can do has the sum NaN.
 
     The guess comes first here, too: what suits it has the same result as in `sum_ahead`, whichever does it.
     """
-    maximum = row_maximum(x, start, n)
     pivot = guess_pivot(x, start, n, high)
     if maximum * (high / nodes(x)) - pivot > aim(x) + HEADROOM + 1:
         pivot = pivot_for(x, maximum, high)
-    total, lost, peak, end = math.nan, 0.0, splat(x, 0.0), splat_group(x, 0.0)
+    total, lost, end = math.nan, 0.0, splat_group(x, 0.0)
     for _ in range(2):
         if math.isnan(pivot):
             break
-        total, lost, peak, suits, end = sum_exponentials(
-            x, start, n, terms, j, pivot, high, low, True, None, seeks_peak
-        )
+        total, lost, _, suits, end = sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, True, None, None)
         if suits and total >= least_sum(x):
             break
         total = math.nan
         pivot = pivot_for(x, maximum, high)
-    return total, lost, peak, pivot, end
+    return total, lost, pivot, end
 
 
 @inline
-def sum_around_peak(x, start, n, high, low, temperature):
-    """Return the maximum, and the sum of all but one of the largest elements in units of it, in two parts.
+def term(x, value, pivot, high, low):
+    """Return what `sum_exponentials` adds for an element of this value, in two parts."""
+    magic, high, low = splat(x, magic_number(x, pivot)), splat(x, high), splat(x, low)
+    large, a, b, _ = factored_exponential(splat(x, value), high, low, magic)
+    return float(largest(large)), float(largest(a)) * float(largest(b))
 
-    The sum is NaN as in `sum_surely`.
+
+@inline
+def power(x, value, pivot, temperature):
+    """Return e^(value / temperature) · 2^-pivot as two float64 that have far more than the precision of x."""
+    if choose(x, 1, 0):
+        high, low = log2e_wide(temperature)
+        magic = MAGIC_DOUBLE + 8.0 * (1023.0 - pivot)
+        e, _, _, _ = exponential(splat_wide(value), 8.0 * high, 8.0 * low, magic)
+        return float(largest(e)), 0.0
+    return exponential_in_parts(value, pivot, temperature)
+
+
+@inline
+def sum_around_peak(x, start, n, out, to, maximum, second, high, low, temperature):
+    """Return the sum of all but the largest element in units of it, in two parts; NaN as in `sum_surely`.
+
+    All are summed with the largest counted as the second, whose term is then taken off.
     """
-    maximum, second = two_largest(x, start, n)
-    ties = 1
-    if second == maximum:
-        second, ties = largest_below(x, start, n, maximum)
-    pivot = pivot_for(x, maximum, high)
-    rest_pivot = pivot_for(x, second if second > -math.inf else maximum, high)
+    limit = second if second > -math.inf else maximum
+    pivot, rest_pivot = pivot_for(x, maximum, high), pivot_for(x, limit, high)
     if math.isnan(pivot) or math.isnan(rest_pivot):
-        return maximum, math.nan, 0.0
-    rest, lost, _, suits, _ = sum_exponentials(x, start, n, None, 0, rest_pivot, high, low, True, maximum, None)
+        return math.nan, 0.0
+    total, lost, _, suits, _ = sum_exponentials(x, start, n, out, to, None, rest_pivot, high, low, True, limit, None)
     if not suits:
-        return maximum, math.nan, 0.0
-    peak, peak_low = exponential_in_parts(maximum, pivot, temperature)
+        return math.nan, 0.0
+    large, small = term(x, limit, rest_pivot, high, low)
+    rest, lost = add_smaller(*add_exactly(total, lost - small, -large))
+    if second == -math.inf:
+        rest, lost = 0.0, 0.0
+    peak, peak_low = power(x, maximum, pivot, temperature)
     others = rest / peak
     others_low = (fma(-others, peak, rest) + (lost - others * peak_low)) / peak
     gap = max(rest_pivot - pivot, -1600.0)  # in two steps: 2^gap itself may be smaller than any number
     half = np.rint(0.5 * gap)
     others = ldexp_small(ldexp_small(others, half), gap - half)
     others_low = ldexp_small(ldexp_small(others_low, half), gap - half)
-    others, others_low = add_exactly(ties - 1.0, others_low, others)
-    return maximum, others, others_low
+    return others, others_low
+
+
+@inline
+def log1p_of(x, value, lost):
+    """Return log(1 + value + lost) as two float64 that have far more than the precision of x."""
+    if choose(x, 1, 0):
+        return float(largest(log1p_of_single(splat_wide(value + lost)))), 0.0
+    return log1p_in_parts(value, lost)
 
 
 @inline
@@ -109,18 +153,17 @@ def rows_together(x, n):
 
 
 @inline
-def keep_sum(x, kept, k, total, lost):
-    """Keep the sum of a row; one that is kept has the same inverse and the same logarithm whichever way it came."""
-    rounded_total = rounded(x, total)
-    kept[TOTAL + k], kept[LOST + k] = rounded_total, (total - rounded_total) + lost
+def keep(x, kept, place, value, rest):
+    """Keep value + rest of float64 as two numbers at two places TOGETHER apart."""
+    high = rounded(x, value)
+    kept[place], kept[place + TOGETHER] = high, (value - high) + rest
 
 
 @inline
-def sum_together(x, start, step, rows, n, terms, j, j_step, high, low, largest_share, kept):
-    """Keep the sums of the first of some rows, as many as suit their guessed pivots.
+def sum_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, largest_share, kept):
+    """Keep the sums of the first of some rows, as many as suit their guessed pivots, and return how many.
 
-    Returns how many, and whether the row behind them has a sum: it ends, too, where one element holds more than the
-    largest share of it, unless that is None.
+    It ends, too, at a row in which one element holds more than the largest share of the sum, unless that is None.
     """
     for k in range(rows):
         kept[PIVOT + k] = guess_pivot(x, start + k * step, n, high)
@@ -130,15 +173,54 @@ def sum_together(x, start, step, rows, n, terms, j, j_step, high, low, largest_s
     for k in range(rows):
         pivot = float(kept[PIVOT + k])
         place = start + k * step
-        total, lost, peak, end = sum_ahead(x, place, n, terms, j + k * j_step, pivot, high, low, largest_share)
+        total, lost, peak, end = sum_ahead(x, place, n, terms, j + k * j_step, keeps, pivot, high, low, largest_share)
         if math.isnan(total):
-            return k, False
-        if largest_share is not None and any_set(peak >= largest_share * total):
-            return k, True
-        keep_sum(x, kept, k, total, lost)
-        if terms is not None:
+            return k
+        if largest_share is not None:
+            if any_set(peak >= largest_share * total):
+                return k
+            kept[LOG_OTHERS + k] = NO_PEAK
+        keep(x, kept, TOTAL + k, total, lost)
+        if keeps is not None:
             store(kept, ENDS + k * 4 * lanes(x), end)
-    return rows, True
+    return rows
+
+
+@inline
+def sum_surely_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, largest_share, temperature, kept):
+    """Keep the sums of all rows; of those with a peak, unless the largest share is None, that of the others.
+
+    What no pivot can do has NaN for a sum, and for the logarithm of the others.
+    """
+    for k in range(rows):
+        if largest_share is None:
+            kept[MAXIMUM + k] = row_maximum(x, start + k * step, n)
+        else:
+            kept[MAXIMUM + k], kept[NEXT + k] = two_largest(x, start + k * step, n)
+    for k in range(rows):
+        place, to, maximum = start + k * step, j + k * j_step, float(kept[MAXIMUM + k])
+        if largest_share is not None:
+            kept[LOG_OTHERS + k] = NO_PEAK
+            second = float(kept[NEXT + k])
+            if (maximum - second) * (1.0 / temperature) >= PEAK_GAP:
+                others, others_low = sum_around_peak(x, place, n, terms, to, maximum, second, high, low, temperature)
+                if not others > MOST_OTHERS:
+                    log, log_low = log1p_of(x, others, others_low)
+                    keep(x, kept, LOG_OTHERS + k, log, log_low)
+                    continue
+        total, lost, pivot, end = sum_surely(x, place, n, terms, to, keeps, maximum, high, low)
+        kept[PIVOT + k] = pivot
+        keep(x, kept, TOTAL + k, total, lost)
+        if largest_share is not None and math.isnan(total):
+            kept[LOG_OTHERS + k] = math.nan
+        if keeps is not None:
+            store(kept, ENDS + k * 4 * lanes(x), end)
+
+
+@inline
+def patience_after(patience, rows):
+    """Return how many rows to do the sure way after so many went ahead: twice as many as last time, or one."""
+    return min(2 * patience, PATIENCE) if rows <= patience else 1
 
 
 @inline

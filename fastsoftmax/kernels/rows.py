@@ -4,8 +4,8 @@ softmax        one pass that keeps e^x in the result, one that scales it: one ex
 log_softmax    one pass that only sums, one that subtracts: one exp an element.
 logsumexp      the first of these passes.
 
-A row's pivot is guessed from its ends (`pivot.py`). The inner loop goes ahead (``..._ahead``) until a row does not
-suit its pivot; that row, and some behind it, which may be like it, are done with their maxima known. What even the
+Some rows are summed together (`row_sums.py`), with pivots guessed from their ends, and then finished. A row that does
+not suit its guess, and some behind it, which may be like it, are summed surely, with their maxima known. What even the
 right pivot cannot do is done the careful way. Each row is computed by itself, whatever is beside it.
 
 Error bounds, in units in the last place: softmax 2, log_softmax 2, logsumexp 1 (one ulp of 1.0 near 0).
@@ -16,25 +16,28 @@ import math
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
 from fastsoftmax.kernels.exponential import add_exactly, log2e_over
-from fastsoftmax.kernels.logarithm import log1p_in_parts, log_in_parts
+from fastsoftmax.kernels.logarithm import log_in_parts
 from fastsoftmax.kernels.row_sums import (
     ENDS,
     FIRST,
-    KEPT,
+    KEPT_VECTORS,
+    LARGE_SHARE,
+    LOG_OTHERS,
+    LOG_OTHERS_LOW,
     LOST,
+    MAXIMUM,
+    NO_PEAK,
     PIVOT,
     SECOND,
     TOTAL,
     keep_in_two_parts,
-    keep_sum,
+    patience_after,
     rows_together,
-    sum_around_peak,
-    sum_surely,
+    sum_surely_together,
     sum_together,
 )
 from fastsoftmax.kernels.storage import room_for_terms, terms_in, write
 from fastsoftmax.simd import (
-    any_set,
     choose,
     fma,
     keep_alive,
@@ -53,15 +56,7 @@ from fastsoftmax.simd import (
 
 ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "real")
 
-LARGE_SHARE = 0.85  # of the sum: log_softmax of an element that holds more needs the sum of the others
 TINY = 0.99e-3  # a logsumexp nearer 0 than 1e-3 may err by one ulp of 1.0; one just above may be computed below
-PATIENCE = 64  # rows at most that are done the sure way when going ahead has failed
-
-
-@inline
-def patience_after(patience, rows):
-    """Return how many rows to do the sure way after so many went ahead: twice as many as last time, or one."""
-    return min(2 * patience, PATIENCE) if rows <= patience else 1
 
 
 # --- softmax --------------------------------------------------------------------------------------------------------
@@ -109,27 +104,6 @@ def scale_terms(terms, j, n, end, inverse, inverse_low, out, to):
         store(out, to + n - width, share(end, high, low))
 
 
-@inline
-def softmax_ahead(x, x_start, x_step, out, out_start, out_step, terms, in_out, first, last, n, high, low, kept):
-    """Do the rows from first to last, as far as their guessed pivots suit them; return the row it ended at."""
-    together = rows_together(x, n)
-    j_step = out_step * in_out + n * (1 - in_out)
-    r = first
-    while r < last:
-        rows = min(together, last - r)
-        start, to = x_start + r * x_step, out_start + r * out_step
-        j = to * in_out
-        done, _ = sum_together(x, start, x_step, rows, n, terms, j, j_step, high, low, None, kept)
-        keep_inverses(kept)
-        for k in range(done):
-            end = load_group(kept, ENDS + k * 4 * lanes(x))
-            scale_terms(terms, j + k * j_step, n, end, kept[FIRST + k], kept[SECOND + k], out, to + k * out_step)
-        r += done
-        if done < rows:
-            break
-    return r
-
-
 @kernel(*ROW_PARAMETERS)
 def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write softmax of the rows first to last.
@@ -137,28 +111,35 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
     Row r begins at x[x_start + r * x_step] and goes to out[out_start + r * out_step]; `in_place` tells that the two
     are one.
     """
-    room = room_for_terms(out, rows_together(x, n) * n, in_place)
+    together = rows_together(x, n)
+    room = room_for_terms(out, together * n, in_place)
     x, out = pointer_to(x), pointer_to(out)
     terms, in_out = terms_in(room, out)
-    kept = scratch(x, KEPT)
+    j_step = out_step * in_out + n * (1 - in_out)
+    kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
-    patience = 1
-    r = first
+    r, sure_until, patience = first, first, 1
     while r < last:
-        before = r
-        r = softmax_ahead(x, x_start, x_step, out, out_start, out_step, terms, in_out, r, last, n, high, low, kept)
-        patience = patience_after(patience, r - before)
-        stop = min(r + patience, last)
-        while r < stop:
-            start, to = x_start + r * x_step, out_start + r * out_step
-            total, lost, _, _, end = sum_surely(x, start, n, terms, to * in_out, high, low, None)
-            if math.isnan(total):
-                careful_softmax(x, start, n, out, to, temperature)
+        start, to = x_start + r * x_step, out_start + r * out_step
+        j = to * in_out
+        if r < sure_until:
+            rows = done = min(together, sure_until - r)
+            sum_surely_together(x, start, x_step, rows, n, terms, j, j_step, True, high, low, None, temperature, kept)
+        else:
+            rows = min(together, last - r)
+            done = sum_together(x, start, x_step, rows, n, terms, j, j_step, True, high, low, None, kept)
+        keep_inverses(kept)
+        for k in range(done):
+            place, write_to = start + k * x_step, to + k * out_step
+            if math.isnan(kept[TOTAL + k]):
+                careful_softmax(x, place, n, out, write_to, temperature)
             else:
-                keep_sum(x, kept, 0, total, lost)
-                keep_inverses(kept)
-                scale_terms(terms, to * in_out, n, end, kept[FIRST], kept[SECOND], out, to)
-            r += 1
+                end = load_group(kept, ENDS + k * 4 * lanes(x))
+                scale_terms(terms, j + k * j_step, n, end, kept[FIRST + k], kept[SECOND + k], out, write_to)
+        r += done
+        if done < rows:
+            patience = patience_after(patience, r - sure_until)
+            sure_until = min(r + patience, last)
     keep_alive(room)
 
 
@@ -234,58 +215,40 @@ def keep_logarithms(kept):
     keep_in_two_parts(kept, FIRST, SECOND, a + b, (a - (a + b)) + b)
 
 
-@inline
-def log_softmax_ahead(x, x_start, x_step, out, out_start, out_step, first, last, n, high, low, temperature, kept):
-    """Do the rows from first to last, as far as they are plain; return the row it ended at, and if it has a sum."""
-    together = rows_together(x, n)
-    r = first
-    while r < last:
-        rows = min(together, last - r)
-        start, to = x_start + r * x_step, out_start + r * out_step
-        done, has_sum = sum_together(x, start, x_step, rows, n, None, 0, 0, high, low, LARGE_SHARE, kept)
-        keep_logarithms(kept)
-        for k in range(done):
-            log_high, log_low = float(kept[FIRST + k]), float(kept[SECOND + k])
-            place = start + k * x_step
-            subtract_log_sum(x, place, n, out, to + k * out_step, log_high, log_low, temperature, None, None)
-        r += done
-        if done < rows:
-            return r, has_sum
-    return last, True
-
-
 @kernel(*ROW_PARAMETERS)
 def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write log_softmax of the rows first to last, which lie as in `softmax_rows`."""
+    together = rows_together(x, n)
     x, out = pointer_to(x), pointer_to(out)
-    kept = scratch(x, KEPT)
+    kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
-    r = first
+    r, sure_until, patience = first, first, 1
     while r < last:
-        r, has_sum = log_softmax_ahead(
-            x, x_start, x_step, out, out_start, out_step, r, last, n, high, low, temperature, kept
-        )
-        stop = min(r + (1 if has_sum else PATIENCE), last)
-        while r < stop:
-            start, to = x_start + r * x_step, out_start + r * out_step
-            is_peaked, total, lost, pivot = has_sum, 0.0, 0.0, 0.0
-            if not has_sum:
-                total, lost, peak, pivot, _ = sum_surely(x, start, n, None, 0, high, low, True)
-                is_peaked = any_set(peak >= LARGE_SHARE * total)
-            if is_peaked:
-                maximum, total, lost = sum_around_peak(x, start, n, high, low, temperature)
-                if not math.isnan(total):
-                    log, log_low = log1p_in_parts(total, lost)
-                    subtract_peak(x, start, n, out, to, maximum, log, log_low, temperature)
-            elif not math.isnan(total):
-                keep_sum(x, kept, 0, total, lost)
-                kept[PIVOT] = pivot
-                keep_logarithms(kept)
-                log, log_low = float(kept[FIRST]), float(kept[SECOND])
-                subtract_log_sum(x, start, n, out, to, log, log_low, temperature, None, None)
-            if math.isnan(total):
-                careful_log_softmax(x, start, n, out, to, temperature)
-            r += 1
+        start, to = x_start + r * x_step, out_start + r * out_step
+        if r < sure_until:
+            rows = done = min(together, sure_until - r)
+            sum_surely_together(
+                x, start, x_step, rows, n, out, to, out_step, None, high, low, LARGE_SHARE, temperature, kept
+            )
+        else:
+            rows = min(together, last - r)
+            done = sum_together(x, start, x_step, rows, n, out, to, out_step, None, high, low, LARGE_SHARE, kept)
+        keep_logarithms(kept)
+        for k in range(done):
+            place, write_to = start + k * x_step, to + k * out_step
+            log_others, log_others_low = float(kept[LOG_OTHERS + k]), float(kept[LOG_OTHERS_LOW + k])
+            if log_others == NO_PEAK:
+                log, log_low = float(kept[FIRST + k]), float(kept[SECOND + k])
+                subtract_log_sum(x, place, n, out, write_to, log, log_low, temperature, None, None)
+            elif math.isnan(log_others):
+                careful_log_softmax(x, place, n, out, write_to, temperature)
+            else:
+                peak = float(kept[MAXIMUM + k])
+                subtract_peak(x, place, n, out, write_to, peak, log_others, log_others_low, temperature)
+        r += done
+        if done < rows:
+            patience = patience_after(patience, r - sure_until)
+            sure_until = min(r + patience, last)
 
 
 @inline
@@ -300,47 +263,29 @@ def is_delicate(x, result):
     return TINY <= abs(result) < near_zero(x)
 
 
-@inline
-def logsumexp_ahead(x, x_start, x_step, out, out_start, out_step, first, last, n, high, low, kept):
-    """Do the rows from first to last, as far as they are plain; return the row it ended at, and if it has a sum."""
-    together = rows_together(x, n)
-    r = first
-    while r < last:
-        rows = min(together, last - r)
-        done, has_sum = sum_together(x, x_start + r * x_step, x_step, rows, n, None, 0, 0, high, low, None, kept)
-        keep_logarithms(kept)
-        for k in range(done):
-            result = float(kept[FIRST + k])
-            if is_delicate(x, result):
-                return r + k, True
-            write(out, out_start + (r + k) * out_step, result)
-        r += done
-        if done < rows:
-            return r, has_sum
-    return last, True
-
-
 @kernel(*ROW_PARAMETERS)
 def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write logsumexp of the rows first to last to out[out_start + r * out_step]; the temperature is 1."""
+    together = rows_together(x, n)
     x, out = pointer_to(x), pointer_to(out)
-    kept = scratch(x, KEPT)
+    kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
-    r = first
+    r, sure_until, patience = first, first, 1
     while r < last:
-        r, has_sum = logsumexp_ahead(x, x_start, x_step, out, out_start, out_step, r, last, n, high, low, kept)
-        stop = min(r + (1 if has_sum else PATIENCE), last)
-        while r < stop:
-            start, to = x_start + r * x_step, out_start + r * out_step
-            result, is_plain = 0.0, False
-            if not has_sum:
-                total, lost, _, pivot, _ = sum_surely(x, start, n, None, 0, high, low, None)
-                keep_sum(x, kept, 0, total, lost)
-                kept[PIVOT] = pivot
-                keep_logarithms(kept)
-                result = float(kept[FIRST])
-                is_plain = not (math.isnan(total) or is_delicate(x, result))
-            if not is_plain:
-                result = careful_logsumexp(x, start, n)
-            write(out, to, result)
-            r += 1
+        start = x_start + r * x_step
+        if r < sure_until:
+            rows = done = min(together, sure_until - r)
+            sum_surely_together(x, start, x_step, rows, n, None, 0, 0, None, high, low, None, temperature, kept)
+        else:
+            rows = min(together, last - r)
+            done = sum_together(x, start, x_step, rows, n, None, 0, 0, None, high, low, None, kept)
+        keep_logarithms(kept)
+        for k in range(done):
+            result = float(kept[FIRST + k])
+            if math.isnan(result) or is_delicate(x, result):
+                result = careful_logsumexp(x, start + k * x_step, n)
+            write(out, out_start + (r + k) * out_step, result)
+        r += done
+        if done < rows:
+            patience = patience_after(patience, r - sure_until)
+            sure_until = min(r + patience, last)

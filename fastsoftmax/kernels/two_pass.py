@@ -15,8 +15,8 @@ from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, 
 from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_integer, magic_number, nodes
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import MAX_PIVOT
+from fastsoftmax.kernels.row_sums import LARGE_SHARE
 from fastsoftmax.kernels.rows import (
-    LARGE_SHARE,
     ROW_PARAMETERS,
     inverse_of,
     is_delicate,

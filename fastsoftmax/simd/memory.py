@@ -29,28 +29,38 @@ def keep_alive(typingctx, array):
 
 
 @intrinsic(prefer_literal=True)
-def scratch(typingctx, array, count):
-    """Return room on the stack for a constant count of numbers of the type that `array` is computed in."""
-    dtype = vector_of(array).dtype
+def scratch(typingctx, array, vectors):
+    """Return room on the stack for a constant number of vectors, none of which crosses a cache line."""
+    vector = vector_of(array)
 
     def codegen(context, builder, sig, values):
-        element = context.get_data_type(dtype)
-        room = cgutils.alloca_once(builder, ir.ArrayType(element, count.literal_value))
+        element = context.get_data_type(vector.dtype)
+        room = cgutils.alloca_once(builder, ir.ArrayType(element, vectors.literal_value * vector.lanes))
+        room.align = VECTOR_BITS // 8
         return builder.bitcast(room, element.as_pointer())
 
-    return types.CPointer(dtype)(array, count), codegen
+    return types.CPointer(vector.dtype)(array, vectors), codegen
+
+
+def _prefetch(array, is_written):
+    def codegen(context, builder, sig, values):
+        pointer = address(context, builder, array, *values, ir.IntType(8))
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, I32(is_written), I32(2), I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
 
 
 @intrinsic
 def prefetch(typingctx, array, index):
     """Ask for the cache line of array[index] to be brought near; no index is wrong."""
+    return _prefetch(array, 0)
 
-    def codegen(context, builder, sig, values):
-        pointer = address(context, builder, array, *values, ir.IntType(8))
-        call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, I32(0), I32(2), I32(1)])
-        return context.get_dummy_value()
 
-    return types.void(array, types.intp), codegen
+@intrinsic
+def prefetch_to_write(typingctx, array, index):
+    """Ask for the cache line of array[index] to be brought near, to be written to; no index is wrong."""
+    return _prefetch(array, 1)
 
 
 def _load(vector, array):
