@@ -240,6 +240,19 @@ def test_where_a_largest_element_begins_to_be_a_peak(others, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+def test_rows_near_zero_have_the_same_bits_whatever_is_beside_them(dtype, rng):
+    # after a result near 0 the next row is looked at closely first: on both sides of where that begins and ends
+    where = np.concatenate([s * (v + np.linspace(-0.02, 0.02, 9) * v) for v in (0.001, 0.2, 0.5, 1.0) for s in (1, -1)])
+    for n in (130, 1000):
+        x = rng.normal(0, 1, (where.size, n))
+        x = (x + (where - fastsoftmax.logsumexp(x, 1))[:, None]).astype(dtype)
+        alone = np.concatenate([fastsoftmax.logsumexp(row[None], 1) for row in x])
+        assert_exact("logsumexp", x, 1, alone, "auto")
+        for order in (rng.permutation(where.size), np.argsort(where), np.argsort(abs(where))):
+            same_bits(fastsoftmax.logsumexp(x[order], 1), alone[order])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_a_column_near_zero_has_the_same_bits_whatever_is_beside_it(dtype, rng):
     # results near 0 are delicate: they are looked at in eights
     x = rng.normal(0, 1, (50, 256)).astype(dtype)

@@ -10,6 +10,7 @@ from helpers import run_python
 from numba import njit
 
 from fastsoftmax.kernels.exponential import exponential, log2e_over, magic_number
+from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.simd import lanes, load, splat, store
 
 LOWEST, HIGHEST = -100, 127.4  # 2 to these powers; below, the small part is no normal number
@@ -104,3 +105,24 @@ for dtype in "f4", "f8":
 def test_other_instruction_sets_compute_the_same_bits(name, features, tmp_path):
     env = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "FASTSOFTMAX_CACHE_DIR": str(tmp_path / "cache")}
     assert run_python(BITS, env=env) == run_python(BITS)
+
+
+@njit(error_model="numpy")
+def evaluate_in_parts(f, f_low, total, rest):
+    for i in range(0, f.size, 8):
+        a, b = exp2_in_parts(load(f, i), load(f_low, i))
+        store(total, i, a)
+        store(rest, i, b)
+
+
+def test_powers_of_two_in_parts_are_good_to_65_bits(rng):
+    seams = (np.arange(-8, 9) / 16)[:, None] + np.array([-(2.0**-54), 0, 2.0**-54])
+    f = np.concatenate([np.clip(seams, -0.5, 0.5).ravel(), rng.uniform(-0.5, 0.5, 2000), rng.uniform(-1, 1, 5) * 1e-9])
+    f_low = np.spacing(f) * rng.uniform(-0.5, 0.5, f.size)
+    total, rest = np.empty_like(f), np.empty_like(f)
+    evaluate_in_parts(f, f_low, total, rest)
+    with mpmath.workdps(40):
+        for a, b, high, low in zip(*(v.tolist() for v in (total, rest, f, f_low)), strict=True):
+            true = mpmath.mpf(2) ** (mpmath.mpf(high) + low)
+            assert abs((mpmath.mpf(a) + b) / true - 1) <= 2.0**-65
+            assert a == a + b

@@ -22,7 +22,6 @@ POINTS = 400
 ROUNDS = 25
 POLYNOMIALS = {"SINGLE": (3, 16, np.float32), "DOUBLE": (7, 8, np.float64)}  # degree, N
 NODES = {"SINGLE_NODES": (16, 8, np.float32), "DOUBLE_NODES": (8, 24, np.float64)}  # N, bits, type of the deviations
-TERMS = 15  # of Taylor's series
 
 
 def exact_array(numbers):
@@ -100,14 +99,12 @@ def in_two_parts(value):
 def constants():
     """Return the other constants by name, a float or a tuple of floats each."""
     ln2 = mpmath.log(2)
-    terms = [ln2**k / mpmath.factorial(k) for k in range(TERMS + 1)]
     ln2_high = mpmath.floor(ln2 * 2**32) / 2**32
     found = {"LN2_HIGH": float(ln2_high), "LN2_LOW": float(ln2 - ln2_high)}
     found["LOG2E"], found["LOG2E_LOW"] = in_two_parts(1 / ln2)
-    found["LN2"], found["LN2_REST"] = in_two_parts(ln2)
-    found["QUADRATIC"], found["QUADRATIC_LOW"] = in_two_parts(terms[2])
-    found["CUBIC"], found["CUBIC_LOW"] = in_two_parts(terms[3])
-    found["TAYLOR"] = tuple(float(t) for t in terms[4:])
+    found["LN2_EIGHTH"], found["LN2_EIGHTH_LOW"] = in_two_parts(ln2 / 8)
+    nodes_exact = [mpmath.mpf(2) ** (mpmath.mpf(j) / 8) for j in range(8)]
+    found["NODES_LOST"] = tuple(float((node - float(node)) / float(node)) for node in nodes_exact)
     return found
 
 

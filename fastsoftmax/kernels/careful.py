@@ -12,9 +12,16 @@ import math
 import numpy as np
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, exponential, log2e_wide
-from fastsoftmax.kernels.extended import exp2_in_parts
-from fastsoftmax.kernels.logarithm import log1p_in_parts
+from fastsoftmax.kernels.exponential import (
+    MAGIC_DOUBLE,
+    add_exactly,
+    add_smaller,
+    exponential,
+    exponential_in_short,
+    log2e_wide,
+)
+from fastsoftmax.kernels.extended import exp2_in_parts, exponential_in_parts
+from fastsoftmax.kernels.logarithm import log1p_in_parts, log_in_parts, log_step
 from fastsoftmax.simd import (
     choose,
     count_set,
@@ -178,3 +185,52 @@ def careful_logsumexp(x, start, n):
     log, log_low = log1p_in_parts(rest, rest_low)
     result, lost = add_exactly(maximum, log_low, log)
     return result + lost
+
+
+@inline
+def sum_of_narrower(x, start, n, high):
+    """Return the sum of e^x of n elements that have been float32; nothing is scaled, so it must be no large number."""
+    floor, high, magic = (LOWEST + LIFT) / high, 8.0 * high, MAGIC_DOUBLE + 8.0 * 1023.0
+    zero = splat_wide(0.0)
+    totals = join(zero, zero, zero, zero)
+    groups = n - n % (4 * WIDE)
+    for i in range(0, groups, 4 * WIDE):
+        totals = totals + exponential_in_short(larger(floor, load_group_wide(x, start + i)), high, magic)
+    a, b, c, d = quarters(totals)
+    total = (a + b) + (c + d)
+    for i in range(groups, n, WIDE):
+        total = total + exponential_in_short(larger(floor, wide(x, start + i, n - i)), high, magic)
+    return sum_lanes(total, zero)
+
+
+@inline
+def sum_in_parts(x, start, n, high, low):
+    """Return in two parts what `sum_of_narrower` does."""
+    floor = (LOWEST + LIFT) / high
+    total, lost = splat_wide(0.0), splat_wide(0.0)
+    for i in range(0, n, WIDE):
+        v = larger(floor, wide(x, start + i, n - i))
+        scaled = v * high
+        steps = scaled + MAGIC_DOUBLE
+        e, e_low = exp2_in_parts(scaled - (steps - MAGIC_DOUBLE), fma(v, high, 0.0 - scaled) + v * low)
+        power = shift_exponent(splat_wide(1.0), steps)
+        total, lost = add_exactly(total, fma(e_low, power, lost), e * power)
+    return add_smaller(*sum_lanes(total, lost))
+
+
+@inline
+def logsumexp_near_zero(x, start, n):
+    """Return logsumexp of n elements where that is so near 0 that the last place of the sum is not enough.
+
+    No element is much larger than 0 then, so that no maximum is needed.
+    """
+    high, low = log2e_wide(1.0)
+    if choose(x, 1, 0):
+        total, _ = sum_of_narrower(x, start, n, high)
+        a, b = log_in_parts(total, 0.0, 0.0)
+        return a + b
+    total, lost = sum_in_parts(x, start, n, high, low)
+    a, b = log_in_parts(total, lost, 0.0)
+    log = a + b
+    e, e_low = exponential_in_parts(-log, 0.0, 1.0)
+    return log + log_step(total, lost, e, e_low)

@@ -102,7 +102,16 @@ def _bits(numbers, dtype):
     return [int(b) for b in np.array(numbers, dtype).view(f"u{dtype().itemsize}")]
 
 
+def float64_bits(numbers):
+    """Return the bits of float64 numbers, for a table."""
+    return _bits(numbers, np.float64)
+
+
 node = lookup_table(_node_bits(SINGLE_NODES, np.float32, 23), _node_bits(DOUBLE_NODES, np.float64, 52))
+exact_node = lookup_table(  # correctly rounded
+    _node_bits([2.0 ** (j / 16) for j in range(16)], np.float32, 23),
+    _node_bits([2.0 ** (j / 8) for j in range(8)], np.float64, 52),
+)
 deviation = lookup_table(_bits(SINGLE_DEVIATIONS, np.float32), _bits(DOUBLE_DEVIATIONS, np.float64))
 
 
@@ -184,6 +193,15 @@ def exponential(v, high, low, magic):
     """Return (e^v · 2^-pivot, the same as a large and a small part, steps), as `factored_exponential` does."""
     large, a, b, steps = factored_exponential(v, high, low, magic)
     return fma(a, b, large), large, a * b, steps
+
+
+@inline
+def exponential_in_short(v, high, magic):
+    """Return e^v · 2^-pivot without what a sum of more than its precision would need."""
+    steps = fma(v, high, magic)
+    f = fma(v, high, magic - steps)
+    large = add_node(exact_node(steps), steps)
+    return fma(large * f, slope_of_exp2(f), large)
 
 
 @inline

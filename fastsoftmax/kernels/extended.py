@@ -1,55 +1,62 @@
-"""e^x in two float64 whose sum is good to about 2^-63, for the few numbers that deserve it."""
+"""e^x in two float64 whose sum is good to 2^-65, for the few numbers that deserve it."""
 
 import numpy as np
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import add_exactly, log2e_wide
-from fastsoftmax.simd import fma, ldexp_small
+from fastsoftmax.kernels.exponential import (
+    MAGIC_DOUBLE,
+    add_smaller,
+    exact_node,
+    float64_bits,
+    log2e_wide,
+)
+from fastsoftmax.simd import add_node, fma, largest, ldexp_small, lookup_table, splat_wide
 
-LN2 = float.fromhex("0x1.62e42fefa39efp-1")
-LN2_REST = float.fromhex("0x1.abc9e3b39803fp-56")  # ln 2 - LN2
+LN2_EIGHTH = float.fromhex("0x1.62e42fefa39efp-4")
+LN2_EIGHTH_LOW = float.fromhex("0x1.abc9e3b39803fp-59")  # ln(2) / 8 - LN2_EIGHTH
 
-# ln(2)^k / k!, the terms of Taylor's series of 2^f: k = 2 and 3 in two parts, then k = 4 to 15.
-QUADRATIC, QUADRATIC_LOW = float.fromhex("0x1.ebfbdff82c58fp-3"), float.fromhex("-0x1.5e43a53e44da3p-57")
-CUBIC, CUBIC_LOW = float.fromhex("0x1.c6b08d704a0c0p-5"), float.fromhex("-0x1.d331627513351p-59")
-TAYLOR = tuple(
+# What the nodes 2^(j/8), rounded to float64, have lost, in units of them.
+NODES_LOST = tuple(
     map(
         float.fromhex,
         (
-            "0x1.3b2ab6fba4e77p-7", "0x1.5d87fe78a6731p-10", "0x1.430912f86c787p-13", "0x1.ffcbfc588b0c7p-17",
-            "0x1.62c0223a5c824p-20", "0x1.b5253d395e7c4p-24", "0x1.e4cf5158b8ecap-28", "0x1.e8cac7351bb25p-32",
-            "0x1.c3bd650fc2986p-36", "0x1.816193166d0f9p-40", "0x1.314964d5878a9p-44", "0x1.c36e843b04022p-49",
+            "0x0.0p+0", "-0x1.01b15eaa59348p-55", "0x1.34d754db0abb6p-55", "0x1.690cebb7aafb0p-56",
+            "-0x1.3b3efbf5e2228p-54", "0x1.db72fc1f0eab4p-55", "0x1.c1a7792cb3387p-55", "0x1.4a385a63d07a7p-56",
         ),
     )
 )  # fmt: skip
+node_lost = lookup_table([0] * 16, float64_bits(NODES_LOST))
+
+
+@inline
+def third_order(r):
+    """Return e^r - 1 - r - r²/2 of |r| < 0.05 by Taylor's series."""
+    p = fma(r, 1 / 362880, r * 0.0 + 1 / 40320)
+    for coefficient in (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6):
+        p = fma(p, r, coefficient)
+    return r * r * r * p
 
 
 @inline
 def exp2_in_parts(f, f_low):
-    """Return 2^(f + f_low), float64 with |f| <= 1/2, as two numbers whose sum is good to about 2^-63.
+    """Return 2^(f + f_low), vectors of float64 with |f| <= 1/2, as two numbers whose sum is good to 2^-65.
 
-    Taylor's series: the terms of f, f^2 and f^3 in two parts, those behind them in one.
+    2^f = 2^(j/8) · e^r with |r| < ln(2) / 16: what comes after the square of r needs one number only.
     """
-    curve = f * 0.0 + TAYLOR[-1]
-    for k in range(len(TAYLOR) - 2, -1, -1):
-        curve = fma(curve, f, TAYLOR[k])
-    minus_zero = f * 0.0
-    square = f * f
-    square_low = fma(f, f, minus_zero - square)
-    cube = square * f
-    cube_low = fma(square, f, minus_zero - cube) + square_low * f
-    a, b, c = f * LN2, square * QUADRATIC, cube * CUBIC
-    low = (fma(f, LN2, minus_zero - a) + f * LN2_REST) + (
-        fma(square, QUADRATIC, minus_zero - b) + (square_low * QUADRATIC + square * QUADRATIC_LOW)
-    )
-    low = low + (fma(cube, CUBIC, minus_zero - c) + (cube_low * CUBIC + cube * CUBIC_LOW))
-    total, low = add_exactly(minus_zero + 1.0, low, a)
-    total, low = add_exactly(total, low, b)
-    total, low = add_exactly(total, low, c)
-    low = low + square * square * curve
-    low = low + f_low * LN2 * (total + low)
-    result = total + low
-    return result, low - (result - total)
+    magic = MAGIC_DOUBLE + 8.0 * 1023.0
+    steps = fma(f, 8.0, splat_wide(magic))
+    g, g_low = fma(f, 8.0, magic - steps), f_low * 8.0
+    r = g * LN2_EIGHTH
+    r_low = fma(g, LN2_EIGHTH, 0.0 - r) + fma(g_low, LN2_EIGHTH, g * LN2_EIGHTH_LOW)
+    half = r * 0.5
+    square = half * r
+    s, s_low = add_smaller(r, square)
+    lost = node_lost(steps)
+    s_low = s_low + (third_order(r) + fma(half, r, 0.0 - square)) + fma(r_low + lost, s, r_low + lost)
+    node = add_node(exact_node(steps), steps)
+    product = node * s
+    total, rest = add_smaller(node, product)
+    return add_smaller(total, rest + (fma(node, s, 0.0 - product) + node * s_low))
 
 
 @inline
@@ -58,5 +65,5 @@ def exponential_in_parts(value, pivot, temperature):
     high, low = log2e_wide(temperature)
     scaled = value * high
     n = np.rint(scaled)
-    total, rest = exp2_in_parts(scaled - n, fma(value, high, -scaled) + value * low)
-    return ldexp_small(total, n - pivot), ldexp_small(rest, n - pivot)
+    total, rest = exp2_in_parts(splat_wide(scaled - n), splat_wide(fma(value, high, -scaled) + value * low))
+    return ldexp_small(float(largest(total)), n - pivot), ldexp_small(float(largest(rest)), n - pivot)

@@ -14,7 +14,7 @@ Error bounds, in units in the last place: softmax 2, log_softmax 2, logsumexp 1 
 import math
 
 from fastsoftmax.jit import inline, kernel
-from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
+from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax, logsumexp_near_zero
 from fastsoftmax.kernels.exponential import add_exactly, log2e_over
 from fastsoftmax.kernels.logarithm import log_in_parts
 from fastsoftmax.kernels.row_sums import (
@@ -263,6 +263,12 @@ def is_delicate(x, result):
     return TINY <= abs(result) < near_zero(x)
 
 
+@inline
+def is_surely_delicate(x, result):
+    """Tell of a logsumexp of any precision whether it is delicate in any."""
+    return 1.01 * TINY <= abs(result) <= 0.99 * near_zero(x)
+
+
 @kernel(*ROW_PARAMETERS)
 def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write logsumexp of the rows first to last to out[out_start + r * out_step]; the temperature is 1."""
@@ -270,9 +276,16 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
-    r, sure_until, patience = first, first, 1
+    r, sure_until, patience, expects_delicate = first, first, 1, False
     while r < last:
         start = x_start + r * x_step
+        if expects_delicate:  # as the one before was: then the plain sum may be left out
+            result = logsumexp_near_zero(x, start, n)
+            expects_delicate = is_surely_delicate(x, result)
+            if expects_delicate:
+                write(out, out_start + r * out_step, result)
+                r += 1
+                continue
         if r < sure_until:
             rows = done = min(together, sure_until - r)
             sum_surely_together(x, start, x_step, rows, n, None, 0, 0, None, high, low, None, temperature, kept)
@@ -282,8 +295,11 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         keep_logarithms(kept)
         for k in range(done):
             result = float(kept[FIRST + k])
-            if math.isnan(result) or is_delicate(x, result):
+            if math.isnan(result):
                 result = careful_logsumexp(x, start + k * x_step, n)
+            expects_delicate = is_delicate(x, result)
+            if expects_delicate:
+                result = logsumexp_near_zero(x, start + k * x_step, n)
             write(out, out_start + (r + k) * out_step, result)
         r += done
         if done < rows:
