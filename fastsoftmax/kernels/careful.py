@@ -20,8 +20,9 @@ from fastsoftmax.kernels.exponential import (
     exponential_in_short,
     log2e_wide,
 )
-from fastsoftmax.kernels.extended import exp2_in_parts, exponential_in_parts
+from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.kernels.logarithm import log1p_in_parts, log_in_parts, log_step
+from fastsoftmax.kernels.pivot import sum_of_four
 from fastsoftmax.simd import (
     choose,
     count_set,
@@ -188,34 +189,32 @@ def careful_logsumexp(x, start, n):
 
 
 @inline
-def sum_of_narrower(x, start, n, high):
-    """Return the sum of e^x of n elements that have been float32; nothing is scaled, so it must be no large number."""
-    floor, high, magic = (LOWEST + LIFT) / high, 8.0 * high, MAGIC_DOUBLE + 8.0 * 1023.0
-    zero = splat_wide(0.0)
-    totals = join(zero, zero, zero, zero)
-    groups = n - n % (4 * WIDE)
-    for i in range(0, groups, 4 * WIDE):
-        totals = totals + exponential_in_short(larger(floor, load_group_wide(x, start + i)), high, magic)
-    a, b, c, d = quarters(totals)
-    total = (a + b) + (c + d)
-    for i in range(groups, n, WIDE):
-        total = total + exponential_in_short(larger(floor, wide(x, start + i, n - i)), high, magic)
-    return sum_lanes(total, zero)
+def plain_exponential(v, high, low):
+    """Return e^v of 8 lanes in two parts. Nothing is scaled: no v may be large."""
+    v = larger((LOWEST + LIFT) / high, v)
+    scaled = v * high
+    steps = scaled + MAGIC_DOUBLE
+    e, e_low = exp2_in_parts(scaled - (steps - MAGIC_DOUBLE), fma(v, high, 0.0 - scaled) + v * low)
+    power = shift_exponent(splat_wide(1.0), steps)
+    return e * power, e_low * power
 
 
 @inline
-def sum_in_parts(x, start, n, high, low):
-    """Return in two parts what `sum_of_narrower` does."""
-    floor = (LOWEST + LIFT) / high
-    total, lost = splat_wide(0.0), splat_wide(0.0)
-    for i in range(0, n, WIDE):
-        v = larger(floor, wide(x, start + i, n - i))
-        scaled = v * high
-        steps = scaled + MAGIC_DOUBLE
-        e, e_low = exp2_in_parts(scaled - (steps - MAGIC_DOUBLE), fma(v, high, 0.0 - scaled) + v * low)
-        power = shift_exponent(splat_wide(1.0), steps)
-        total, lost = add_exactly(total, fma(e_low, power, lost), e * power)
-    return add_smaller(*sum_lanes(total, lost))
+def plain_exponential_of_narrower(v, high):
+    """Return e^v, vectors of any width, in one part: enough where v has been a float32."""
+    v = larger((LOWEST + LIFT) / high, v)
+    return exponential_in_short(v, 8.0 * high, MAGIC_DOUBLE + 8.0 * 1023.0)
+
+
+@inline
+def log_near_zero(x, total, lost, high, low):
+    """Return log(total + lost), a sum near 1, so exactly that what cancels does not matter."""
+    a, b = log_in_parts(total, lost, 0.0)
+    log = a + b
+    if choose(x, 1, 0):
+        return log
+    e, e_low = plain_exponential(0.0 - log, high, low)
+    return log + log_step(total, lost, e, e_low)
 
 
 @inline
@@ -225,12 +224,16 @@ def logsumexp_near_zero(x, start, n):
     No element is much larger than 0 then, so that no maximum is needed.
     """
     high, low = log2e_wide(1.0)
-    if choose(x, 1, 0):
-        total, _ = sum_of_narrower(x, start, n, high)
-        a, b = log_in_parts(total, 0.0, 0.0)
-        return a + b
-    total, lost = sum_in_parts(x, start, n, high, low)
-    a, b = log_in_parts(total, lost, 0.0)
-    log = a + b
-    e, e_low = exponential_in_parts(-log, 0.0, 1.0)
-    return log + log_step(total, lost, e, e_low)
+    total, lost = splat_wide(0.0), splat_wide(0.0)
+    groups = n - n % (4 * WIDE) if choose(x, 1, 0) else 0
+    for i in range(0, groups, 4 * WIDE):
+        total = total + sum_of_four(plain_exponential_of_narrower(load_group_wide(x, start + i), high))
+    for i in range(groups, n, WIDE):
+        v = wide(x, start + i, n - i)
+        if choose(x, 1, 0):
+            total = total + plain_exponential_of_narrower(v, high)
+        else:
+            e, e_low = plain_exponential(v, high, low)
+            total, lost = add_exactly(total, lost + e_low, e)
+    row_total, row_lost = add_smaller(*sum_lanes(total, lost))
+    return float(largest(log_near_zero(x, splat_wide(row_total), splat_wide(row_lost), high, low)))

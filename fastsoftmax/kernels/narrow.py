@@ -14,12 +14,12 @@ import math
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import (
-    LIFT,
     careful_log_softmax,
     careful_logsumexp,
     careful_softmax,
-    lifted_exponential,
-    lifted_exponential_of_narrower,
+    log_near_zero,
+    plain_exponential,
+    plain_exponential_of_narrower,
 )
 from fastsoftmax.kernels.exponential import (
     add_exactly,
@@ -298,30 +298,18 @@ def add_log(x, maximum, value, lost, ties, high, low):
 
 
 @inline
-def logsumexp_near_zero(x, tile, column, n, maximum):
-    """Return logsumexp of 8 lanes, float64, so exactly that what cancels does not matter."""
+def logsumexp_near_zero(x, tile, column, n):
+    """Return logsumexp of 8 lanes, float64, so exactly that what cancels does not matter, where it is near 0."""
     high, low = log2e_wide(1.0)
-    zero = splat_wide(0.0)
-    total, lost, ties = zero, zero, splat_wide(-1.0)
+    total, lost = splat_wide(0.0), splat_wide(0.0)
     for j in range(n):
         v = load_wide(tile, column + lanes(x) * j)
-        is_maximum = v == maximum
-        ties = select(is_maximum, ties + 1.0, ties)
         if choose(x, 1, 0):
-            total = total + select(is_maximum, 0.0, lifted_exponential_of_narrower(v, maximum, high, low))
+            total = total + plain_exponential_of_narrower(v, high)
         else:
-            e, e_low = lifted_exponential(v, maximum, high, low)
-            lost = lost + select(is_maximum, 0.0, e_low)
-            total, lost = add_exactly(total, lost, select(is_maximum, 0.0, e))
-    total, lost = total * 2.0**-LIFT, lost * 2.0**-LIFT
-    if choose(x, 1, 0):
-        return maximum + log1p_of_single(total + ties)
-    u, u_low = one_more(total, lost, ties)
-    a, b = log_in_parts(u, u_low, 0.0)
-    log = a + b
-    e, e_low = lifted_exponential(0.0 - log, zero, high, low)
-    s, s_lost = add_exactly(maximum, log_step(u, u_low, e * 2.0**-LIFT, e_low * 2.0**-LIFT), log)
-    return s + s_lost
+            e, e_low = plain_exponential(v, high, low)
+            total, lost = add_exactly(total, lost + e_low, e)
+    return log_near_zero(x, *add_smaller(total, lost), high, low)
 
 
 @kernel(*ROW_PARAMETERS)
@@ -338,10 +326,8 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         size = absolute(result)
         is_delicate = select(size >= TINY, size, 1.0) < DELICATE
         if count_set(is_delicate) > 0:
-            store(results, 0, maximum)
             for column in range(0, width, 8):
-                near_zero = logsumexp_near_zero(x, tile, column, n, load_wide(results, column))
-                store(results, column, near_zero)
+                store(results, column, logsumexp_near_zero(x, tile, column, n))
             result = select(is_delicate, load(results, 0), result)
         if rows == width and out_step == 1 and count_set(result == result) == width:
             store(out, to, result)
