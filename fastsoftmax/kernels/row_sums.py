@@ -53,7 +53,7 @@ PATIENCE = 64  # rows at most that are done the sure way when going ahead has fa
 
 LARGE_SHARE = 0.85  # of the sum: a row in which an element holds more may have a peak
 MOST_OTHERS = 0.136  # in units of an element: it is a peak where all others are no more than that
-PEAK_GAP = 1.99  # how far a peak is above any other at least: log(1 / MOST_OTHERS)
+PEAK_GAP = 1.99  # how far a peak is above any other at least: a little less than log(1 / MOST_OTHERS)
 
 # What is kept of rows that are summed together, in arrays of TOGETHER numbers, and behind them their last groups.
 PIVOT, TOTAL, LOST, FIRST, SECOND, MAXIMUM, NEXT, LOG_OTHERS, LOG_OTHERS_LOW = (TOGETHER * k for k in range(9))
