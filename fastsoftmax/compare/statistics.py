@@ -32,10 +32,10 @@ def median_interval(samples: Sequence[float]) -> tuple[float, float]:
 def noise(one: Sequence[float], other: Sequence[float]) -> float:
     """Return how far from 1 the ratio of two contenders may be though they are the same: the noise floor.
 
-    The two are samples of one call timed twice in each lap. Of their ratios lap by lap it is the end of the
-    median's interval that is farther from 1.
+    The two are samples of one call timed twice in each lap, but for laps that one of them sat out at the end. Of their
+    ratios lap by lap it is the end of the median's interval that is farther from 1.
     """
-    low, high = median_interval((np.asarray(one) / np.asarray(other)).tolist())
+    low, high = median_interval([a / b for a, b in zip(one, other, strict=False)])
     return max(abs(low - 1), abs(high - 1), 1 / low - 1) if low > 0 else math.nan
 
 

@@ -12,14 +12,17 @@ import numpy as np
 
 SAMPLE_NS = 500_000
 """A sample repeats short calls for about this long, far above the clock's resolution."""
+MOST_SHARES = 2
+"""A lane that has taken so many times its share of a race sits a lap out, so that fast ones get more samples."""
 
 
 @dataclass
 class Lane:
-    """One contender in a race: its call, how often a sample repeats it, the samples so far (ns per call)."""
+    """One contender in a race: its call, how often a sample repeats it, the samples (ns per call), what they cost."""
 
     run: Callable[[], Any]
     loops: int = 1
+    spent_ns: int = 0
     samples: list[float] = field(default_factory=list)
 
     @property
@@ -43,9 +46,9 @@ def race(
 ) -> None:
     """Time the lanes in turn until the time is up, each ``least`` to ``most`` times, adding to their samples.
 
-    Every lane's call must have run once before, so that nothing compiled on a first call is timed. An
-    exception, KeyboardInterrupt included, leaves the samples taken so far in place. ``progress`` is told the
-    fraction done.
+    Behind the least number of laps slow lanes sit some out. Every lane's call must have run once before, so that
+    nothing compiled on a first call is timed. An exception, KeyboardInterrupt included, leaves the samples taken so far
+    in place. ``progress`` is told the fraction done.
     """
     order = np.random.default_rng(0)  # a new order each lap: none always runs behind the same other one
     start = perf_counter_ns()
@@ -60,11 +63,20 @@ def race(
             if lap >= least and spent >= limit:
                 break
             progress(min(1.0, spent / limit) if limit else 1.0)
+            share = sum(lane.spent_ns for lane in lanes) / max(1, len(lanes))
             for i in order.permutation(len(lanes)):
-                lanes[i].samples.append(_sample(lanes[i].run, lanes[i].loops))
+                if lap < least or lanes[i].spent_ns <= MOST_SHARES * share:
+                    _add_sample(lanes[i])
     finally:
         if collecting:
             gc.enable()
+
+
+def _add_sample(lane: Lane) -> None:
+    """Take a sample."""
+    start = perf_counter_ns()
+    lane.samples.append(_sample(lane.run, lane.loops))
+    lane.spent_ns += perf_counter_ns() - start
 
 
 def _calibrate(run: Callable[[], Any]) -> int:
@@ -79,8 +91,7 @@ def _calibrate(run: Callable[[], Any]) -> int:
 def _sample(run: Callable[[], Any], loops: int) -> float:
     """Return the time of a call in ns, averaged over ``loops`` calls; never 0."""
     repeat = range(loops)
-    if loops > 1:  # short calls: what the one before left in the caches must not count
-        run()
+    run()  # what another lane left in the caches must not count
     start = perf_counter_ns()
     for _ in repeat:
         run()

@@ -2,6 +2,7 @@
 
 import gc
 import math
+import time
 
 import pytest
 
@@ -13,6 +14,23 @@ def test_every_lane_gets_the_same_number_of_samples():
     race(lanes, 0, least=5)
     assert [len(lane.samples) for lane in lanes] == [5, 5]
     assert all(lane.loops >= 1 and 0 < lane.best <= lane.median for lane in lanes)
+
+
+def test_slow_lanes_sit_laps_out():
+    fast, other, slow = Lane(lambda: None), Lane(lambda: None), Lane(lambda: time.sleep(0.02))
+    race([fast, other, slow], 60, least=3, most=20)
+    assert len(fast.samples) == len(other.samples) == 20
+    assert len(slow.samples) < 10
+
+
+def test_every_sample_begins_with_a_call_that_does_not_count():
+    calls = []
+    lane = Lane(lambda: calls.append(time.sleep(0.003)))
+    race([lane], 0, least=1)
+    once = len(calls)
+    race([lane], 0, least=5)
+    assert lane.loops == 1
+    assert len(calls) - once == once + 2 * 4
 
 
 def test_most_samples_end_a_race():
