@@ -28,7 +28,8 @@ AT_ONCE = 2**24  # elements that one call of a kernel takes in any case: Ctrl-C 
 THREADED = 2**20  # elements from which on threads pay: to wake one takes as long as 2^18 of them
 CACHE = 2**19  # bytes of a strip that a kernel keeps at a time, if that gives NARROWEST columns
 NARROWEST, WIDEST = 64, 1024
-TALL = 512  # rows of a strip that are kept together for softmax; of longer columns it computes e^x twice
+TALL = 512  # rows of a strip that are kept together for softmax; of longer columns it computes e^x twice ...
+TALLEST, SMALL_PLANE = 1024, 6 * 2**20  # ... but for up to so many rows of a plane of so many bytes
 CHUNK = 64  # rows kept at a time otherwise
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
@@ -246,11 +247,13 @@ class Work:
 def strips(op: str, n: int, inner: int, planes: int, itemsize: int) -> tuple[int, int, int]:
     """Return how many columns make a strip, how many rows of it a chunk, and how many strips there are.
 
-    softmax of columns that are not very long keeps all terms of a strip; anything else goes down wide strips a chunk at
-    a time. A chunk is the same whatever the strip: it may decide a result's last bit.
+    softmax of columns that are not very long keeps all terms of a strip, which is narrow then: in a large plane its
+    lines drive each other out of the caches. Anything else goes down wide strips a chunk at a time. A chunk is the same
+    whatever the strip: it may decide a result's last bit.
     """
     lanes = 64 // itemsize
-    chunk = n if op == "softmax" and n <= TALL else min(n, CHUNK)
+    is_kept = op == "softmax" and (n <= TALL or (n <= TALLEST and n * inner * itemsize <= SMALL_PLANE))
+    chunk = n if is_kept else min(n, CHUNK)
     widest = min(WIDEST, max(NARROWEST, CACHE // (chunk * itemsize) // lanes * lanes))
     if inner <= widest:
         strip = min(widest, inner * planes)
