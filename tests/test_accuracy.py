@@ -253,6 +253,19 @@ def test_rows_near_zero_have_the_same_bits_whatever_is_beside_them(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+def test_a_row_far_from_zero_behind_one_near_zero(dtype, rng):
+    # e^x of the 4096th multiple of ln 2 has the low bits of 1, and so on: none may be taken for a row near 0
+    far = np.concatenate([np.arange(-7, 40) * 1024 * np.log(2), np.geomspace(1, 1e30, 13)])
+    x = rng.normal(0, 1, (2 * far.size, 5000))  # so long that a row is done at a time
+    x = (x + (0.2 - fastsoftmax.logsumexp(x, 1))[:, None]).astype(dtype)
+    x[1::2] = -50_000
+    x[1::2, :64] = (far + 0.1)[:, None] - np.log(64)
+    got = fastsoftmax.logsumexp(x, 1)
+    assert_exact("logsumexp", x, 1, got, "auto")
+    same_bits(got[1::2], np.concatenate([fastsoftmax.logsumexp(row[None], 1) for row in x[1::2]]))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_a_column_near_zero_has_the_same_bits_whatever_is_beside_it(dtype, rng):
     # results near 0 are delicate: they are looked at in eights
     x = rng.normal(0, 1, (50, 256)).astype(dtype)

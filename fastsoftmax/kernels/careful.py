@@ -37,6 +37,7 @@ from fastsoftmax.simd import (
     quarters,
     select,
     shift_exponent,
+    smaller,
     splat_wide,
     store_first,
     sum_lanes,
@@ -189,9 +190,15 @@ def careful_logsumexp(x, start, n):
 
 
 @inline
+def near_zero(v, high):
+    """Return v between the logarithm of the smallest float64 and 2: a sum near 1 has no larger terms than e^2."""
+    return smaller(2.0, larger((LOWEST + LIFT) / high, v))
+
+
+@inline
 def plain_exponential(v, high, low):
-    """Return e^v of 8 lanes in two parts. Nothing is scaled: no v may be large."""
-    v = larger((LOWEST + LIFT) / high, v)
+    """Return e^v, but no more than e^2, of 8 lanes in two parts."""
+    v = near_zero(v, high)
     scaled = v * high
     steps = scaled + MAGIC_DOUBLE
     e, e_low = exp2_in_parts(scaled - (steps - MAGIC_DOUBLE), fma(v, high, 0.0 - scaled) + v * low)
@@ -201,9 +208,8 @@ def plain_exponential(v, high, low):
 
 @inline
 def plain_exponential_of_narrower(v, high):
-    """Return e^v, vectors of any width, in one part: enough where v has been a float32."""
-    v = larger((LOWEST + LIFT) / high, v)
-    return exponential_in_short(v, 8.0 * high, MAGIC_DOUBLE + 8.0 * 1023.0)
+    """Return e^v, but no more than e^2, of vectors of any width, in one part: enough where v has been a float32."""
+    return exponential_in_short(near_zero(v, high), 8.0 * high, MAGIC_DOUBLE + 8.0 * 1023.0)
 
 
 @inline
@@ -221,7 +227,7 @@ def log_near_zero(x, total, lost, high, low):
 def logsumexp_near_zero(x, start, n):
     """Return logsumexp of n elements where that is so near 0 that the last place of the sum is not enough.
 
-    No element is much larger than 0 then, so that no maximum is needed.
+    No element is much larger than 0 then, so that no maximum is needed; where one is, 2 or more is returned, or NaN.
     """
     high, low = log2e_wide(1.0)
     total, lost = splat_wide(0.0), splat_wide(0.0)
