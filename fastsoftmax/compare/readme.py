@@ -28,7 +28,8 @@ def speed_table(result: Result) -> str:
     -------
     str
         A Markdown table and one line on where it was measured. ``x best peer`` is the time of the fastest
-        peer over ours: below 1, we lose. A wrong result has no time, it says so.
+        peer over ours: below 1, we lose. ``of limit`` is the time of what no way can do without, over ours. A wrong
+        result has no time, it says so.
     """
     names = _columns(result)
 
@@ -41,9 +42,10 @@ def speed_table(result: Result) -> str:
             *texts,
             _ratio(table, BASELINE, ours),
             _ratio(table, rival.contender if rival else "", ours),
+            percent(table.share_of_limit(ours) if ours else None),
         ]
 
-    return _races(result, [*names, "x SciPy", "x best peer"], cells)
+    return _races(result, [*names, "x SciPy", "x best peer", "of limit"], cells)
 
 
 def accuracy_table(result: Result) -> str:

@@ -19,9 +19,10 @@ def test_speed_table_shows_losses_too(result):
         "jax",
         "x SciPy",
         "x best peer",
+        "of limit",
     ]
-    assert digits == ["digits", "`softmax`", "1.00", "4.00", "**0.80**", "failed", "4.00", "0.80"]
-    assert small == ["10 x 10 float32", "`logsumexp`", "**10.00**", "90.00", "-", "-", "9.00", "9.00"]
+    assert digits == ["digits", "`softmax`", "1.00", "4.00", "**0.80**", "failed", "4.00", "0.80", "50 %"]
+    assert small == ["10 x 10 float32", "`logsumexp`", "**10.00**", "90.00", "-", "-", "9.00", "9.00", "-"]
 
 
 def test_accuracy_table(result):
