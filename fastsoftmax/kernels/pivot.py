@@ -43,6 +43,7 @@ from fastsoftmax.simd import (
 )
 
 MAX_PIVOT = 2**17  # up to here the magic number minus the pivot is exact, and the two parts of log2(e) suffice
+MAX_GUESS = MAX_PIVOT - 2**12  # whatever suits a guess has a pivot of its own: no exponents differ by so much
 SEGMENT = 4096  # elements of a row after which the sum moves on to float64
 FEW_GROUPS = 8  # after which the small parts are added, exactly: equal ones would all be rounded the same way
 HEADROOM = 16  # 2 to this power times the term at the pivot is the ceiling: 256 terms of a lane, and a poor guess
@@ -239,4 +240,4 @@ def guess_pivot(x, start, n, high):
         for k in range(1, 16):
             sample = larger(load(x, start + n // 16 * k), sample)
     pivot = np.rint(float(largest(sample)) * (high / nodes(x))) - aim(x)
-    return pivot if abs(pivot) < MAX_PIVOT else 0.0
+    return pivot if abs(pivot) < MAX_GUESS else 0.0

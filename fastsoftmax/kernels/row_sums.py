@@ -51,8 +51,8 @@ TOGETHER = 8  # rows at most that are summed before any is finished: as many as 
 TOGETHER_VECTORS = 256  # of 64 bytes: longer ones are not done together, or they would leave the nearest cache
 PATIENCE = 64  # rows at most that are done the sure way when going ahead has failed
 
-LARGE_SHARE = 0.85  # of the sum: a row in which an element holds more may have a peak
-MOST_OTHERS = 0.136  # in units of an element: it is a peak where all others are no more than that
+LARGE_SHARE = 0.8  # of the sum: a row may have a peak where the large part of a term, at least 0.95 of it, holds more
+MOST_OTHERS = 0.136  # in units of an element: it is a peak, and holds 0.88, where all others are no more than that
 PEAK_GAP = 1.99  # how far a peak is above any other at least: a little less than log(1 / MOST_OTHERS)
 
 # What is kept of rows that are summed together, in arrays of TOGETHER numbers, and behind them their last groups.
