@@ -3,12 +3,14 @@
 import itertools
 
 import exactly
+import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
 from helpers import EXACT, FLOATS, OPS, SAFE, assert_exact, call, same_bits
 
 from fastsoftmax import logsumexp, softmax
+from fastsoftmax.kernels import rows
 
 MAPS = ("softmax", "log_softmax")
 
@@ -41,6 +43,24 @@ def test_a_large_result_begins_in_the_middle_of_a_page(dtype):
                 assert result.ctypes.data % 4096 == 2048
                 assert result.flags.carray
                 assert result.shape == shape
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, np.float16, ml_dtypes.bfloat16])
+def test_a_logsumexp_is_all_that_is_written(dtype, rng):
+    # also in two bytes; whatever way a row takes
+    stored = np.dtype(dtype) if dtype in FLOATS else np.dtype(np.uint16 if dtype == np.float16 else np.int16)
+    kernel = rows.logsumexp_rows[stored]
+    for n in (130, 1000, 5000):
+        x = rng.normal(0, 1, (40, n))
+        x += rng.choice([0.2, -0.05, 0.7, 30.0], 40)[:, None] - logsumexp(x, 1)[:, None]
+        x[::13, n // 2] = np.nan
+        x[::11, n // 3] = 50
+        x = x.astype(dtype).view(stored).ravel()
+        for count, first in itertools.product(range(1, 24), range(16)):
+            room = np.full(count + 32, 7, stored)
+            kernel(x, first * n, n, room, 16, 1, 0, count, n, 0, 1.0)
+            assert (room[:16] == 7).all()
+            assert (room[16 + count :] == 7).all()
 
 
 def test_out_with_a_sign(rng):

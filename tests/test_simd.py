@@ -720,6 +720,20 @@ def test_scratch_is_room_of_the_type_that_an_array_is_computed_in(name):
 
 
 @pytest.mark.parametrize("name", STORED)
+def test_store_one_writes_one_number(name):
+    @compiled
+    def run(out, value):
+        simd.store_one(out, 3, value)
+        simd.store_one(simd.pointer_to(out), 5, -value)
+
+    out = bits_of(np.full(8, 7), name)
+    run(out, 1 / 3)
+    expected = np.full(8, 7.0)
+    expected[[3, 5]] = 1 / 3, -1 / 3
+    np.testing.assert_array_equal(out, bits_of(expected, name))
+
+
+@pytest.mark.parametrize("name", STORED)
 def test_prefetch_of_any_index_changes_nothing(name):
     @compiled
     def run(x, index):

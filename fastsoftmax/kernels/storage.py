@@ -5,7 +5,7 @@ from numba import types
 from numba.extending import overload
 
 from fastsoftmax.jit import inline
-from fastsoftmax.simd import pointer_to, splat_wide, store_first
+from fastsoftmax.simd import pointer_to, store_one
 
 
 def room_for_terms(out, n, in_place):
@@ -30,7 +30,7 @@ def room_for_columns(x, n):
 @inline
 def write(out, index, value):
     """Write a float64 to out[index], rounded to the type of `out`; the index may be negative, as a step may be."""
-    store_first(out, index, splat_wide(value), 1)
+    store_one(out, index, value)
 
 
 def _is_native(out):

@@ -54,6 +54,7 @@ from fastsoftmax.simd.memory import (
     scratch,
     store,
     store_first,
+    store_one,
 )
 from fastsoftmax.simd.table import lookup_table
 from fastsoftmax.simd.vector import GROUP, Vector, vector_of
@@ -108,6 +109,7 @@ __all__ = [
     "store",
     "store_columns",
     "store_first",
+    "store_one",
     "sum_lanes",
     "vector_of",
     "widened",

@@ -5,7 +5,18 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from fastsoftmax.simd.storage import address, alignment, from_memory, memory_type, to_memory
-from fastsoftmax.simd.vector import COMPUTE_TYPE, GROUP, I32, VECTOR_BITS, Vector, call, group_of, repeat, vector_of
+from fastsoftmax.simd.vector import (
+    COMPUTE_TYPE,
+    GROUP,
+    I32,
+    VECTOR_BITS,
+    Vector,
+    call,
+    group_of,
+    llvm_vector,
+    repeat,
+    vector_of,
+)
 
 
 @intrinsic
@@ -165,6 +176,24 @@ def _store_first(array, vector):
 def store_first(typingctx, array, index, value, count):
     """Write the first `count` lanes of a vector to array[index] and behind."""
     return _store_first(array, value)
+
+
+@intrinsic
+def store_one(typingctx, array, index, value):
+    """Write a float64, converted, to array[index].
+
+    Not with a mask of one lane: LLVM 22 may then write four bytes of a narrower type.
+    """
+    single = Vector(types.float64, 1)
+
+    def codegen(context, builder, sig, values):
+        lane = builder.insert_element(ir.Constant(llvm_vector(single), ir.Undefined), values[2], I32(0))
+        lane = to_memory(builder, array, single, lane)
+        pointer = address(context, builder, array, *values[:2], lane.type)
+        builder.store(lane, pointer, align=alignment(array))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.float64), codegen
 
 
 @intrinsic
