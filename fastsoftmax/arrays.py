@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -240,10 +241,15 @@ def mid_page(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return result
 
 
+def maker_of(shape: tuple[int, ...]) -> Callable[[tuple[int, ...], Any], Array]:
+    """Return what makes an uninitialised array of this shape: called with it, and a type."""
+    return mid_page if math.prod(shape) >= LARGE else np.empty
+
+
 def fresh_like(x: Array, dtype: np.dtype[Any]) -> Array:
     """Return an uninitialised array of x's shape, and of its memory order where that is contiguous."""
     if x.flags.c_contiguous:
-        return mid_page(x.shape, dtype) if x.size >= LARGE else np.empty(x.shape, dtype)
+        return maker_of(x.shape)(x.shape, dtype)
     fresh: Array = np.empty_like(x, dtype, order="K", subok=False)
     return fresh
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastsoftmax import threads
-from fastsoftmax.arrays import LARGE, NATIVE, Array, mid_page
+from fastsoftmax.arrays import NATIVE, Array, maker_of
 from fastsoftmax.engine import AT_ONCE, LONG, THREADED, strips
 from fastsoftmax.kernels import columns, narrow, rows
 
@@ -82,7 +82,7 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
     reduces = op == "logsumexp"
     kept = () if axis is None else shape[:axis] + shape[axis + 1 :]
     result = kept if reduces else shape
-    make = mid_page if math.prod(result) >= LARGE else np.empty
+    make = maker_of(result)
     if axis is None or axis == ndim - 1:
         n = size if axis is None else shape[-1]
         if n > LONG:
