@@ -63,6 +63,17 @@ def wide(x, start, n):
 
 
 @inline
+def scaled_exponential(v, rest, high, lift):
+    """Return 2^(v · high + rest + lift) of 8 lanes, which must be a normal number, in two parts; the lift is whole."""
+    scaled = v * high
+    steps = scaled + (MAGIC_DOUBLE + lift)
+    f = scaled - (steps - (MAGIC_DOUBLE + lift))
+    e, e_low = exp2_in_parts(f, fma(v, high, splat_wide(0.0) - scaled) + rest)
+    power = shift_exponent(splat_wide(1.0), steps)
+    return e * power, e_low * power
+
+
+@inline
 def lifted_exponential(v, maximum, high, low):
     """Return e^(v - maximum) · 2^LIFT in two parts: exact where they are equal, 0 where it is under every float64."""
     d, lost = difference(v, maximum)
@@ -70,13 +81,8 @@ def lifted_exponential(v, maximum, high, low):
     vanishes = d < floor
     d = larger(floor, d)
     lost = select(vanishes, 0.0, lost)
-    scaled = d * high
-    steps = scaled + (MAGIC_DOUBLE + LIFT)
-    f = scaled - (steps - (MAGIC_DOUBLE + LIFT))
-    f_low = fma(d, high, splat_wide(0.0) - scaled) + fma(lost, high, d * low)
-    e, e_low = exp2_in_parts(f, f_low)
-    power = shift_exponent(splat_wide(1.0), steps)
-    return select(vanishes, 0.0, e * power), select(vanishes, 0.0, e_low * power)
+    e, e_low = scaled_exponential(d, fma(lost, high, d * low), high, LIFT)
+    return select(vanishes, 0.0, e), select(vanishes, 0.0, e_low)
 
 
 @inline
@@ -190,7 +196,7 @@ def careful_logsumexp(x, start, n):
 
 
 @inline
-def near_zero(v, high):
+def at_most_2(v, high):
     """Return v between the logarithm of the smallest float64 and 2: a sum near 1 has no larger terms than e^2."""
     return smaller(2.0, larger((LOWEST + LIFT) / high, v))
 
@@ -198,18 +204,14 @@ def near_zero(v, high):
 @inline
 def plain_exponential(v, high, low):
     """Return e^v, but no more than e^2, of 8 lanes in two parts."""
-    v = near_zero(v, high)
-    scaled = v * high
-    steps = scaled + MAGIC_DOUBLE
-    e, e_low = exp2_in_parts(scaled - (steps - MAGIC_DOUBLE), fma(v, high, 0.0 - scaled) + v * low)
-    power = shift_exponent(splat_wide(1.0), steps)
-    return e * power, e_low * power
+    v = at_most_2(v, high)
+    return scaled_exponential(v, v * low, high, 0.0)
 
 
 @inline
 def plain_exponential_of_narrower(v, high):
     """Return e^v, but no more than e^2, of vectors of any width, in one part: enough where v has been a float32."""
-    return exponential_in_short(near_zero(v, high), 8.0 * high, MAGIC_DOUBLE + 8.0 * 1023.0)
+    return exponential_in_short(at_most_2(v, high), 8.0 * high, MAGIC_DOUBLE + 8.0 * 1023.0)
 
 
 @inline

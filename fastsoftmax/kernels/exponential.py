@@ -98,13 +98,9 @@ def _node_bits(nodes, dtype, mantissa):
     return [(int(b) % 2**mantissa - (j << shift)) % 2 ** (8 * dtype().itemsize) for j, b in enumerate(bits)]
 
 
-def _bits(numbers, dtype):
+def bits_of(numbers, dtype):
+    """Return the bits of numbers of a type, for a table."""
     return [int(b) for b in np.array(numbers, dtype).view(f"u{dtype().itemsize}")]
-
-
-def float64_bits(numbers):
-    """Return the bits of float64 numbers, for a table."""
-    return _bits(numbers, np.float64)
 
 
 node = lookup_table(_node_bits(SINGLE_NODES, np.float32, 23), _node_bits(DOUBLE_NODES, np.float64, 52))
@@ -112,7 +108,7 @@ exact_node = lookup_table(  # correctly rounded
     _node_bits([2.0 ** (j / 16) for j in range(16)], np.float32, 23),
     _node_bits([2.0 ** (j / 8) for j in range(8)], np.float64, 52),
 )
-deviation = lookup_table(_bits(SINGLE_DEVIATIONS, np.float32), _bits(DOUBLE_DEVIATIONS, np.float64))
+deviation = lookup_table(bits_of(SINGLE_DEVIATIONS, np.float32), bits_of(DOUBLE_DEVIATIONS, np.float64))
 
 
 def slope_of_exp2(f):

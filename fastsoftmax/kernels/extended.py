@@ -6,8 +6,8 @@ from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import (
     MAGIC_DOUBLE,
     add_smaller,
+    bits_of,
     exact_node,
-    float64_bits,
     log2e_wide,
 )
 from fastsoftmax.simd import add_node, fma, largest, ldexp_small, lookup_table, splat_wide
@@ -25,7 +25,7 @@ NODES_LOST = tuple(
         ),
     )
 )  # fmt: skip
-node_lost = lookup_table([0] * 16, float64_bits(NODES_LOST))
+node_lost = lookup_table([0] * 16, bits_of(NODES_LOST, np.float64))
 
 
 @inline
