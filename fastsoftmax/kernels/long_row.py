@@ -25,7 +25,6 @@ from fastsoftmax.kernels.pivot import (
 )
 from fastsoftmax.kernels.row_sums import LARGE_SHARE
 from fastsoftmax.kernels.rows import TINY, inverse_of, share, subtract_log_sum
-from fastsoftmax.kernels.storage import write
 from fastsoftmax.simd import (
     lanes,
     larger,
@@ -34,6 +33,7 @@ from fastsoftmax.simd import (
     pointer_to,
     splat_group,
     store,
+    store_one,
 )
 
 PIECE = 2**16  # elements; the last piece may be up to twice as long
@@ -170,13 +170,13 @@ def careful_log_softmax_row(x, start, out, to, n, temperature):
 @kernel("in", "int", "out", "int", "int", "real")
 def careful_logsumexp_row(x, start, out, to, n, temperature):
     """Do a row the careful way."""
-    write(out, to, careful_logsumexp(x, start, n))
+    store_one(out, to, careful_logsumexp(x, start, n))
 
 
 @kernel("out", "int", "real")
 def write_number(out, to, value):
     """Write a number to out[to]."""
-    write(out, to, value)
+    store_one(out, to, value)
 
 
 CAREFUL = {

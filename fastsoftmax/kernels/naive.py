@@ -11,8 +11,8 @@ import math
 
 from fastsoftmax.jit import kernel
 from fastsoftmax.kernels.rows import ROW_PARAMETERS
-from fastsoftmax.kernels.storage import write
 from fastsoftmax.kernels.textbook import scale, sum_exp, write_difference
+from fastsoftmax.simd import store_one
 
 
 @kernel(*ROW_PARAMETERS)
@@ -38,4 +38,4 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     """Write log of the sum of e^x."""
     for r in range(first, last):
         total = sum_exp(x, x_start + r * x_step, n, 0.0, 1.0 / temperature, None, 0)
-        write(out, out_start + r * out_step, math.log(total))
+        store_one(out, out_start + r * out_step, math.log(total))

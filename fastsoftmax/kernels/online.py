@@ -14,9 +14,8 @@ import math
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.rows import ROW_PARAMETERS
-from fastsoftmax.kernels.storage import write
 from fastsoftmax.kernels.textbook import exp, part, write_difference, write_exp
-from fastsoftmax.simd import absolute, choose, fma, lanes, larger, largest, rounded, select, splat, sum_lanes
+from fastsoftmax.simd import absolute, choose, fma, lanes, larger, largest, rounded, select, splat, store_one, sum_lanes
 
 
 @inline
@@ -62,4 +61,4 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     """Write max + log of the sum."""
     for r in range(first, last):
         maximum, total = maximum_and_sum(x, x_start + r * x_step, n, 1.0 / temperature)
-        write(out, out_start + r * out_step, maximum + math.log(total))
+        store_one(out, out_start + r * out_step, maximum + math.log(total))

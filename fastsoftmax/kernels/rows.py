@@ -36,7 +36,7 @@ from fastsoftmax.kernels.row_sums import (
     sum_surely_together,
     sum_together,
 )
-from fastsoftmax.kernels.storage import room_for_terms, terms_in, write
+from fastsoftmax.kernels.storage import room_for_terms, terms_in
 from fastsoftmax.simd import (
     choose,
     fma,
@@ -52,6 +52,7 @@ from fastsoftmax.simd import (
     smaller,
     splat_group,
     store,
+    store_one,
 )
 
 ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "real")
@@ -283,7 +284,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
             result = logsumexp_near_zero(x, start, n)
             expects_delicate = is_surely_delicate(x, result)
             if expects_delicate:
-                write(out, out_start + r * out_step, result)
+                store_one(out, out_start + r * out_step, result)
                 r += 1
                 continue
         if r < sure_until:
@@ -300,7 +301,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
             expects_delicate = is_delicate(x, result)
             if expects_delicate:
                 result = logsumexp_near_zero(x, start + k * x_step, n)
-            write(out, out_start + (r + k) * out_step, result)
+            store_one(out, out_start + (r + k) * out_step, result)
         r += done
         if done < rows:
             patience = patience_after(patience, r - sure_until)

@@ -12,8 +12,8 @@ import math
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.rows import ROW_PARAMETERS
-from fastsoftmax.kernels.storage import write
 from fastsoftmax.kernels.textbook import maximum_of, scale, sum_exp, write_difference
+from fastsoftmax.simd import store_one
 
 
 @inline
@@ -48,4 +48,4 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         start = x_start + r * x_step
         shift = finite_or_zero(maximum_of(x, start, n))
         total = sum_exp(x, start, n, shift, 1.0 / temperature, None, 0)
-        write(out, out_start + r * out_step, shift + math.log(total))
+        store_one(out, out_start + r * out_step, shift + math.log(total))

@@ -1,11 +1,10 @@
-"""Where a kernel keeps exponentials between two passes, and how it writes a single number."""
+"""Where a kernel keeps exponentials between two passes."""
 
 import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastsoftmax.jit import inline
-from fastsoftmax.simd import pointer_to, store_one
+from fastsoftmax.simd import pointer_to
 
 
 def room_for_terms(out, n, in_place):
@@ -25,12 +24,6 @@ def room_for_tile(x, n):
 
 def room_for_columns(x, n):
     """Return room for n numbers of the type that x is computed in."""
-
-
-@inline
-def write(out, index, value):
-    """Write a float64 to out[index], rounded to the type of `out`; the index may be negative, as a step may be."""
-    store_one(out, index, value)
 
 
 def _is_native(out):

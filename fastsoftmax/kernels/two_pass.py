@@ -25,7 +25,6 @@ from fastsoftmax.kernels.rows import (
     one_over,
     share,
 )
-from fastsoftmax.kernels.storage import write
 from fastsoftmax.kernels.textbook import part, put
 from fastsoftmax.simd import (
     choose,
@@ -37,6 +36,7 @@ from fastsoftmax.simd import (
     select,
     shift_exponent,
     splat,
+    store_one,
     sum_lanes,
 )
 
@@ -145,4 +145,4 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         result = a + b
         if not is_sound(total, pivot) or is_delicate(x, result):
             result = careful_logsumexp(x, start, n)
-        write(out, to, result)
+        store_one(out, to, result)

@@ -180,7 +180,7 @@ def store_first(typingctx, array, index, value, count):
 
 @intrinsic
 def store_one(typingctx, array, index, value):
-    """Write a float64, converted, to array[index].
+    """Write a float64, converted, to array[index]; the index may be negative, as a step may be.
 
     Not with a mask of one lane: LLVM 22 may then write four bytes of a narrower type.
     """
