@@ -160,10 +160,10 @@ def keep(x, kept, place, value, rest):
 
 
 @inline
-def sum_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, largest_share, kept):
+def sum_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, kept):
     """Keep the sums of the first of some rows, as many as suit their guessed pivots, and return how many.
 
-    It ends, too, at a row in which one element holds more than the largest share of the sum, unless that is None.
+    It ends, too, at a row in which one element holds a large share of the sum, unless `seeks_peak` is None.
     """
     for k in range(rows):
         kept[PIVOT + k] = guess_pivot(x, start + k * step, n, high)
@@ -173,11 +173,11 @@ def sum_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, la
     for k in range(rows):
         pivot = float(kept[PIVOT + k])
         place = start + k * step
-        total, lost, peak, end = sum_ahead(x, place, n, terms, j + k * j_step, keeps, pivot, high, low, largest_share)
+        total, lost, peak, end = sum_ahead(x, place, n, terms, j + k * j_step, keeps, pivot, high, low, seeks_peak)
         if math.isnan(total):
             return k
-        if largest_share is not None:
-            if any_set(peak >= largest_share * total):
+        if seeks_peak is not None:
+            if any_set(peak >= LARGE_SHARE * total):
                 return k
             kept[LOG_OTHERS + k] = NO_PEAK
         keep(x, kept, TOTAL + k, total, lost)
@@ -187,19 +187,19 @@ def sum_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, la
 
 
 @inline
-def sum_surely_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, largest_share, temperature, kept):
-    """Keep the sums of all rows; of those with a peak, unless the largest share is None, that of the others.
+def sum_surely_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, temperature, kept):
+    """Keep the sums of all rows; of those with a peak, unless `seeks_peak` is None, that of the others.
 
     What no pivot can do has NaN for a sum, and for the logarithm of the others.
     """
     for k in range(rows):
-        if largest_share is None:
+        if seeks_peak is None:
             kept[MAXIMUM + k] = row_maximum(x, start + k * step, n)
         else:
             kept[MAXIMUM + k], kept[NEXT + k] = two_largest(x, start + k * step, n)
     for k in range(rows):
         place, to, maximum = start + k * step, j + k * j_step, float(kept[MAXIMUM + k])
-        if largest_share is not None:
+        if seeks_peak is not None:
             kept[LOG_OTHERS + k] = NO_PEAK
             second = float(kept[NEXT + k])
             if (maximum - second) * (1.0 / temperature) >= PEAK_GAP:
@@ -211,16 +211,32 @@ def sum_surely_together(x, start, step, rows, n, terms, j, j_step, keeps, high, 
         total, lost, pivot, end = sum_surely(x, place, n, terms, to, keeps, maximum, high, low)
         kept[PIVOT + k] = pivot
         keep(x, kept, TOTAL + k, total, lost)
-        if largest_share is not None and math.isnan(total):
+        if seeks_peak is not None and math.isnan(total):
             kept[LOG_OTHERS + k] = math.nan
         if keeps is not None:
             store(kept, ENDS + k * 4 * lanes(x), end)
 
 
 @inline
-def patience_after(patience, rows):
-    """Return how many rows to do the sure way after so many went ahead: twice as many as last time, or one."""
-    return min(2 * patience, PATIENCE) if rows <= patience else 1
+def sum_some(
+    x, start, step, r, last, n, terms, j, j_step, keeps, high, low, seeks_peak, temperature, kept, sure_until, patience
+):
+    """Keep the sums of rows from r on, which begins at `start`: ahead, or surely up to the row `sure_until`.
+
+    Returns how many, and `sure_until` and `patience` for the next ones: where going ahead has failed, as many rows are
+    summed surely as last time twice over if no more than that went ahead, else one.
+    """
+    together = rows_together(x, n)
+    if r < sure_until:
+        rows = min(together, sure_until - r)
+        sum_surely_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, temperature, kept)
+        return rows, sure_until, patience
+    rows = min(together, last - r)
+    done = sum_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, kept)
+    if done < rows:
+        patience = min(2 * patience, PATIENCE) if r + done - sure_until <= patience else 1
+        sure_until = min(r + done + patience, last)
+    return done, sure_until, patience
 
 
 @inline

@@ -21,7 +21,6 @@ from fastsoftmax.kernels.row_sums import (
     ENDS,
     FIRST,
     KEPT_VECTORS,
-    LARGE_SHARE,
     LOG_OTHERS,
     LOG_OTHERS_LOW,
     LOST,
@@ -31,10 +30,8 @@ from fastsoftmax.kernels.row_sums import (
     SECOND,
     TOTAL,
     keep_in_two_parts,
-    patience_after,
     rows_together,
-    sum_surely_together,
-    sum_together,
+    sum_some,
 )
 from fastsoftmax.kernels.storage import room_for_terms, terms_in
 from fastsoftmax.simd import (
@@ -112,8 +109,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
     Row r begins at x[x_start + r * x_step] and goes to out[out_start + r * out_step]; `in_place` tells that the two
     are one.
     """
-    together = rows_together(x, n)
-    room = room_for_terms(out, together * n, in_place)
+    room = room_for_terms(out, rows_together(x, n) * n, in_place)
     x, out = pointer_to(x), pointer_to(out)
     terms, in_out = terms_in(room, out)
     j_step = out_step * in_out + n * (1 - in_out)
@@ -123,12 +119,10 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
     while r < last:
         start, to = x_start + r * x_step, out_start + r * out_step
         j = to * in_out
-        if r < sure_until:
-            rows = done = min(together, sure_until - r)
-            sum_surely_together(x, start, x_step, rows, n, terms, j, j_step, True, high, low, None, temperature, kept)
-        else:
-            rows = min(together, last - r)
-            done = sum_together(x, start, x_step, rows, n, terms, j, j_step, True, high, low, None, kept)
+        done, sure_until, patience = sum_some(
+            x, start, x_step, r, last, n, terms, j, j_step, True, high, low, None, temperature, kept,
+            sure_until, patience,
+        )  # fmt: skip
         keep_inverses(kept)
         for k in range(done):
             place, write_to = start + k * x_step, to + k * out_step
@@ -138,9 +132,6 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
                 end = load_group(kept, ENDS + k * 4 * lanes(x))
                 scale_terms(terms, j + k * j_step, n, end, kept[FIRST + k], kept[SECOND + k], out, write_to)
         r += done
-        if done < rows:
-            patience = patience_after(patience, r - sure_until)
-            sure_until = min(r + patience, last)
     keep_alive(room)
 
 
@@ -219,21 +210,16 @@ def keep_logarithms(kept):
 @kernel(*ROW_PARAMETERS)
 def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write log_softmax of the rows first to last, which lie as in `softmax_rows`."""
-    together = rows_together(x, n)
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
     r, sure_until, patience = first, first, 1
     while r < last:
         start, to = x_start + r * x_step, out_start + r * out_step
-        if r < sure_until:
-            rows = done = min(together, sure_until - r)
-            sum_surely_together(
-                x, start, x_step, rows, n, out, to, out_step, None, high, low, LARGE_SHARE, temperature, kept
-            )
-        else:
-            rows = min(together, last - r)
-            done = sum_together(x, start, x_step, rows, n, out, to, out_step, None, high, low, LARGE_SHARE, kept)
+        done, sure_until, patience = sum_some(
+            x, start, x_step, r, last, n, out, to, out_step, None, high, low, True, temperature, kept,
+            sure_until, patience,
+        )  # fmt: skip
         keep_logarithms(kept)
         for k in range(done):
             place, write_to = start + k * x_step, to + k * out_step
@@ -247,9 +233,6 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
                 peak = float(kept[MAXIMUM + k])
                 subtract_peak(x, place, n, out, write_to, peak, log_others, log_others_low, temperature)
         r += done
-        if done < rows:
-            patience = patience_after(patience, r - sure_until)
-            sure_until = min(r + patience, last)
 
 
 @inline
@@ -273,7 +256,6 @@ def is_surely_delicate(x, result):
 @kernel(*ROW_PARAMETERS)
 def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write logsumexp of the rows first to last to out[out_start + r * out_step]; the temperature is 1."""
-    together = rows_together(x, n)
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
@@ -287,22 +269,16 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
                 store_one(out, out_start + r * out_step, result)
                 r += 1
                 continue
-        if r < sure_until:
-            rows = done = min(together, sure_until - r)
-            sum_surely_together(x, start, x_step, rows, n, None, 0, 0, None, high, low, None, temperature, kept)
-        else:
-            rows = min(together, last - r)
-            done = sum_together(x, start, x_step, rows, n, None, 0, 0, None, high, low, None, kept)
+        done, sure_until, patience = sum_some(
+            x, start, x_step, r, last, n, None, 0, 0, None, high, low, None, temperature, kept, sure_until, patience
+        )
         keep_logarithms(kept)
         for k in range(done):
             result = float(kept[FIRST + k])
-            if math.isnan(result):
-                result = careful_logsumexp(x, start + k * x_step, n)
             expects_delicate = is_delicate(x, result)
             if expects_delicate:
                 result = logsumexp_near_zero(x, start + k * x_step, n)
+            elif math.isnan(result):
+                result = careful_logsumexp(x, start + k * x_step, n)
             store_one(out, out_start + (r + k) * out_step, result)
         r += done
-        if done < rows:
-            patience = patience_after(patience, r - sure_until)
-            sure_until = min(r + patience, last)
