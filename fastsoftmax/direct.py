@@ -15,7 +15,7 @@ import numpy as np
 
 from fastsoftmax import threads
 from fastsoftmax.arrays import NATIVE, Array, maker_of
-from fastsoftmax.engine import AT_ONCE, LONG, THREADED, strips
+from fastsoftmax.engine import AT_ONCE, LONG, THREADED, has_room_for_terms, strips
 from fastsoftmax.kernels import columns, narrow, rows
 
 # The kernel, its arguments behind x and behind the result, the shape of that, what makes it, and whether threads would
@@ -96,7 +96,8 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
     inner = size // (n * planes)
     if n == 1 or inner == 1:
         return None
-    strip, chunk, blocks = strips(op, n, inner, planes, dtype.itemsize)
+    in_out = has_room_for_terms(inner, inner, inner, dtype)
+    width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
-    behind = (0, outer, pitch, 0, blocks, planes, n, inner, strip, chunk, 1.0)
+    behind = (0, outer, pitch, 0, blocks, planes, n, inner, width, tile_rows, int(in_out), 1.0)
     return getattr(columns, op + "_columns")[dtype], (0, n * inner, inner), behind, result, make, size >= THREADED

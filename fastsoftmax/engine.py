@@ -21,16 +21,15 @@ from fastsoftmax import arrays, threads
 from fastsoftmax.arrays import Array
 from fastsoftmax.kernels import columns, narrow
 from fastsoftmax.kernels.long_row import LongRow
+from fastsoftmax.kernels.strips import CHUNK
 from fastsoftmax.ladder import Way
 
 TASK = 2**17  # elements that one thread takes at a time
 AT_ONCE = 2**24  # elements that one call of a kernel takes in any case: Ctrl-C waits for it
 THREADED = 2**20  # elements from which on threads pay: to wake one takes as long as 2^18 of them
-CACHE = 2**19  # bytes of a strip that a kernel keeps at a time, if that gives NARROWEST columns
-NARROWEST, WIDEST = 64, 1024
-TALL = 512  # rows of a strip that are kept together for softmax; of longer columns it computes e^x twice ...
-TALLEST, SMALL_PLANE = 1024, 6 * 2**20  # ... but for up to so many rows of a plane of so many bytes
-CHUNK = 64  # rows kept at a time otherwise
+WIDEST = 4096  # bytes of a row that make a strip of columns; half of that where softmax keeps its terms
+NARROWEST = 64  # columns of a plane that do not share a strip with those of others
+TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it
@@ -197,9 +196,10 @@ class Work:
         kernel = getattr(columns, self.op + "_columns")[arrays.storage(self.x).dtype]
         x, out = arrays.base_of(arrays.storage(self.x)), arrays.base_of(arrays.storage(self.out))
         (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
-        strip, chunk, blocks = strips(self.op, n, inner, count, arrays.compute_type(self.x.dtype).itemsize)
-        share = max(1, TASK // (n * strip)) if self.threaded else blocks
-        sizes = count, n, inner, strip, chunk, self.temperature
+        in_out = not self._in_place() and has_room_for_terms(inner, x_pitch, out_pitch, self.x.dtype)
+        width, tile_rows, blocks = strips(self.op, n, inner, count, self.x.dtype, in_out)
+        share = max(1, TASK // (n * width)) if self.threaded else blocks
+        sizes = count, n, inner, width, tile_rows, int(in_out), self.temperature
         for x_start, out_start in _offsets(outer):
             places = (x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch)
 
@@ -244,22 +244,31 @@ class Work:
         arrays.write(out, result.reshape(out.shape))
 
 
-def strips(op: str, n: int, inner: int, planes: int, itemsize: int) -> tuple[int, int, int]:
-    """Return how many columns make a strip, how many rows of it a chunk, and how many strips there are.
+def has_room_for_terms(inner: int, x_pitch: int, out_pitch: int, dtype: np.dtype[Any]) -> bool:
+    """Tell whether softmax of columns, rows of x and of its result so far apart, should keep its terms in the result.
 
-    softmax of columns that are not very long keeps all terms of a strip, which is narrow then: in a large plane its
-    lines drive each other out of the caches. Anything else goes down wide strips a chunk at a time. A chunk is the same
-    whatever the strip: it may decide a result's last bit.
+    Not where a cache finds the same place for all elements of a column; nor are narrow planes worth it.
     """
+    collide = any(pitch * dtype.itemsize % 4096 == 0 for pitch in (x_pitch, out_pitch))
+    return dtype in arrays.NATIVE and inner >= NARROWEST and not collide
+
+
+def strips(op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_out: bool) -> tuple[int, int, int]:
+    """Return how many columns make a strip, how many rows of it a tile holds, and how many strips there are.
+
+    `in_out` tells that softmax may keep its terms in the result. Narrow planes share a strip.
+    """
+    itemsize = arrays.compute_type(dtype).itemsize
     lanes = 64 // itemsize
-    is_kept = op == "softmax" and (n <= TALL or (n <= TALLEST and n * inner * itemsize <= SMALL_PLANE))
-    chunk = n if is_kept else min(n, CHUNK)
-    widest = min(WIDEST, max(NARROWEST, CACHE // (chunk * itemsize) // lanes * lanes))
+    reads_x = dtype in arrays.NATIVE and inner >= NARROWEST
+    in_tile = op == "softmax" and not in_out and n <= TALL
+    widest = WIDEST // itemsize // (2 if op == "softmax" and (in_out or in_tile) else 1)
+    tile_rows = n if in_tile else CHUNK
     if inner <= widest:
-        strip = min(widest, inner * planes)
-        return strip, chunk, -(-planes // (strip // inner))
-    strip = -(-inner // (-(-inner // widest) * lanes)) * lanes
-    return strip, chunk, -(-inner // strip) * planes
+        width = inner if reads_x else min(widest, inner * planes)
+        return width, tile_rows, -(-planes // (width // inner))
+    width = -(-inner // (-(-inner // widest) * lanes)) * lanes
+    return width, tile_rows, -(-inner // width) * planes
 
 
 def _offsets(outer: Dims) -> Iterator[tuple[int, int]]:

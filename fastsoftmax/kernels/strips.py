@@ -1,67 +1,96 @@
-"""Strips of columns: what is done to many columns at once, a column a lane.
+"""Strips of columns: where they lie, and how vectors of them are read and written.
 
-A strip is read a *chunk* of rows at a time into a tile, row behind row. Strips are wide and chunks low, since a cache
-reads along rows, and holds few of them where their distance is a power of two. Each vector of columns then goes down
-its chunk with its sums in registers: the maxima, then the terms e^x · 2^-pivot, which may replace the elements. Where
-another chunk raises a maximum, what has been summed is scaled by a power of two, which is exact.
-
-The pivot puts the largest term near 2^aim. So a sum that starts from twice that, the *bias*, is always larger than
-what is added to it, and three operations give what each addition has rounded off.
+A strip is read a *chunk* of rows at a time, since a cache reads along rows, and holds few of them where their distance
+is a power of two. Where a plane has at least a vector of columns, they are read as they lie, the last vector as a whole
+one, which may overlap the one before. Others are first copied into a tile, row behind row.
 """
 
+import collections
 import math
 
+from numba import types
+from numba.extending import overload
+
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import (
-    MAGIC_DOUBLE,
-    add_exactly,
-    add_smaller,
-    exponential,
-    magic_integer,
-    magic_number,
-    nodes,
-    pivot_in,
-)
-from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, aim, lowest_exponent, sum_of_four
-from fastsoftmax.simd import (
-    absolute,
-    choose,
-    fma,
-    join,
-    lanes,
-    larger,
-    load,
-    load_first,
-    load_wide,
-    prefetch,
-    quarters,
-    select,
-    shift_exponent,
-    smaller,
-    splat,
-    splat_group,
-    splat_wide,
-    store,
-    store_first,
-)
+from fastsoftmax.simd import join, lanes, load, load_first, prefetch, quarters, splat, store, store_first
 
-SEGMENT = 64  # rows after which a sum moves on to float64: the small parts are added without what that loses
+CHUNK = 64  # rows after which a sum moves on to float64: the small parts are added without what that loses
 
-# What is kept of each column, in arrays of `room` numbers behind one another: in the type that is computed in ...
-MAXIMUM, MAGIC, FLOOR, FIRST, SECOND, PART, PART_LOST = range(7)
-KEPT = 7
-# ... and in float64.
-TOTAL, LOST = range(2)
-SUMS = 2
+#: Element i of column c of plane p stands at data[start + p * outer + i * pitch + c].
+Matrix = collections.namedtuple("Matrix", "data start outer pitch")
+#: Columns that are done at once: `count` from `column` on, of each of some planes.
+Strip = collections.namedtuple("Strip", "plane planes column count")
+
+
+@inline
+def chunks_of(n):
+    """Return how many chunks n rows are."""
+    return (n + CHUNK - 1) // CHUNK
 
 
 @inline
 def strip_of(block, strip, inner, all_planes):
-    """Return (first plane, planes, first column, columns of a plane) of a block; narrow planes share a strip."""
+    """Return the strip of a number; narrow planes share one."""
     together = max(1, strip // inner)
     strips = (inner + strip - 1) // strip
     plane, column = block // strips * together, block % strips * strip
-    return plane, min(together, all_planes - plane), column, min(strip, inner - column)
+    return Strip(plane, min(together, all_planes - plane), column, min(strip, inner - column))
+
+
+@inline
+def part_of(matrix, strip):
+    """Return the matrix that begins where a strip does."""
+    start = matrix.start + strip.plane * matrix.outer + strip.column
+    return Matrix(matrix.data, start, matrix.outer, matrix.pitch)
+
+
+@inline
+def rows_from(matrix, i):
+    """Return the matrix that begins with row i."""
+    return Matrix(matrix.data, matrix.start + i * matrix.pitch, matrix.outer, matrix.pitch)
+
+
+@inline
+def chunk_after(matrix, block, c, last, all_planes, n, inner, width):
+    """Return the matrix that begins with the chunk after chunk c of a block, the last of all standing for the next."""
+    c += 1
+    if c >= chunks_of(n):
+        c, block = 0, min(block + 1, last - 1)
+    return rows_from(part_of(matrix, strip_of(block, width, inner, all_planes)), c * CHUNK)
+
+
+@inline
+def slots_of(x, strip):
+    """Return the columns of a strip, rounded up to whole vectors."""
+    return (strip.planes * strip.count + lanes(x) - 1) // lanes(x) * lanes(x)
+
+
+def can_be_read(x, strip):
+    """Tell whether vectors of a strip can be read as they lie."""
+
+
+@overload(can_be_read, inline="always")
+def _can_be_read(x, strip):
+    if isinstance(x.types[0].dtype, types.Float):
+        return lambda x, strip: strip.planes == 1 and strip.count >= lanes(x.data)
+    return lambda x, strip: False
+
+
+@inline
+def last_column(x, strip):
+    """Return the column that no vector begins behind: the last vector is a whole one where it is read as it lies."""
+    return strip.count - lanes(x.data) if can_be_read(x, strip) else slots_of(x.data, strip)
+
+
+def either(matrix, tile, is_wanted):
+    """Return the matrix if it is wanted and holds numbers of the type that is computed in, as the tile does."""
+
+
+@overload(either, inline="always")
+def _either(matrix, tile, is_wanted):
+    if matrix == tile:
+        return lambda matrix, tile, is_wanted: matrix if is_wanted else tile
+    return lambda matrix, tile, is_wanted: tile
 
 
 @inline
@@ -80,198 +109,96 @@ def store_columns(out, index, value, count):
 
 
 @inline
-def four_rows(at, pitch, rows):
-    """Return where the next four rows begin; the last of `rows` stands for those behind it."""
-    last = rows - 1  # a pitch may be negative: numbers of rows are compared, not places
+def four_rows(matrix, p, i, rows):
+    """Return where row i of a plane and the three behind it begin; the last of `rows` stands for those behind it."""
+    at, pitch = matrix.start + p * matrix.outer + i * matrix.pitch, matrix.pitch
+    last = rows - i - 1  # a pitch may be negative: numbers of rows are compared, not places
     return at, at + min(1, last) * pitch, at + min(2, last) * pitch, at + min(3, last) * pitch
 
 
 @inline
-def read_vector(x, places, j, count, tile, to, pitch, kept, slot):
-    """Copy a vector of each of four rows into the tile and raise the maxima."""
+def copy_vector(x, froms, j, count, tile, places):
+    """Copy a vector of each of four rows into the tile."""
+    from_a, from_b, from_c, from_d = froms
     a, b, c, d = places
-    va, vb = load_columns(x, a + j, count), load_columns(x, b + j, count)
-    vc, vd = load_columns(x, c + j, count), load_columns(x, d + j, count)
-    store(tile, to, va)
-    store(tile, to + pitch, vb)
-    store(tile, to + 2 * pitch, vc)
-    store(tile, to + 3 * pitch, vd)
-    best = larger(vb, larger(va, load(kept, slot)))
-    store(kept, slot, larger(vd, larger(vc, best)))
+    store(tile, a + j, load_columns(x, from_a + j, count))
+    store(tile, b + j, load_columns(x, from_b + j, count))
+    store(tile, c + j, load_columns(x, from_c + j, count))
+    store(tile, d + j, load_columns(x, from_d + j, count))
 
 
 @inline
-def read_chunk(x, start, outer, pitch, rows, planes, count, tile, tile_pitch, kept, room):
-    """Copy rows of a strip into the tile and raise the maxima, passing over NaN.
-
-    Rows of -inf make the rows a multiple of four, columns of 0 fill the last vector.
-    """
-    zero, nothing = splat(tile, 0.0), splat(tile, -math.inf)
-    whole = count - count % lanes(x)
-    for p in range(planes):
-        slot = MAXIMUM * room + p * count
+def copy_chunk(x, rows, strip, tile):
+    """Copy rows of a strip into the tile; columns of 0 fill the last vector."""
+    width = lanes(tile.data)
+    whole = strip.count - strip.count % width
+    for p in range(strip.planes):
         for i in range(0, rows, 4):
-            places = four_rows(start + p * outer + i * pitch, pitch, rows - i)
-            to = i * tile_pitch + p * count
-            for j in range(0, whole, lanes(x)):
-                read_vector(x, places, j, None, tile, to + j, tile_pitch, kept, slot + j)
-            if whole < count:
-                read_vector(x, places, whole, count - whole, tile, to + whole, tile_pitch, kept, slot + whole)
+            froms, places = four_rows(x, p, i, rows), four_rows(tile, p, i, rows)
+            for j in range(0, whole, width):
+                copy_vector(x.data, froms, j, None, tile.data, places)
+            if whole < strip.count:
+                copy_vector(x.data, froms, whole, strip.count - whole, tile.data, places)
     for i in range(rows):
-        store(tile, i * tile_pitch + planes * count, zero)
-    for i in range(rows, (rows + 3) // 4 * 4):
-        for j in range(0, planes * count, lanes(tile)):
-            store(tile, i * tile_pitch + j, nothing)
+        store(tile.data, tile.start + i * tile.pitch + strip.planes * strip.count, splat(tile.data, 0.0))
 
 
 @inline
-def load_four(tile, at, pitch):
-    """Return the vectors at one place of four rows as a group."""
-    return join(load(tile, at), load(tile, at + pitch), load(tile, at + 2 * pitch), load(tile, at + 3 * pitch))
+def bring(x, rows, strip, tile):
+    """Return where vectors of a chunk can be read: x itself, or the tile, into which they are copied."""
+    as_it_lies = can_be_read(x, strip)
+    if not as_it_lies:
+        copy_chunk(x, rows, strip, tile)
+    return either(x, tile, as_it_lies)
 
 
 @inline
-def has_pivot(x, maximum, high):
-    """Tell which maxima have a pivot."""
-    return absolute(maximum * (high / nodes(x))) < MAX_PIVOT
+def load_rows(matrix, i, j, rows):
+    """Return the vectors in column j of row i and the three behind it as a group; those of no row are -inf."""
+    data, at, pitch = matrix.data, matrix.start + i * matrix.pitch + j, matrix.pitch
+    rest = rows - i
+    if rest >= 4:
+        return join(load(data, at), load(data, at + pitch), load(data, at + 2 * pitch), load(data, at + 3 * pitch))
+    nothing = splat(data, -math.inf)
+    b = load(data, at + pitch) if rest > 1 else nothing
+    c = load(data, at + 2 * pitch) if rest > 2 else nothing
+    return join(load(data, at), b, c, nothing)
 
 
 @inline
-def raise_pivots(tile, j, high, kept, sums, room):
-    """Choose the pivots of a vector of columns anew and bring the sums to them."""
-    maximum = load(kept, MAXIMUM * room + j)
-    k = fma(maximum, splat(tile, high / nodes(tile)), splat(tile, magic_integer(tile))) - magic_integer(tile)
-    pivot = select(has_pivot(tile, maximum, high), k - aim(tile), 0.0)
-    store(kept, PART * room + j, magic_number(tile, pivot))
-    store(kept, FLOOR * room + j, (pivot + lowest_exponent(tile)) * (nodes(tile) / high))
-    for k in range(j, j + lanes(tile), 8):
-        before, after = load_wide(kept, MAGIC * room + k), load_wide(kept, PART * room + k)
-        shift = pivot_in(tile, before) - pivot_in(tile, after)
-        shift = larger(smaller(shift, splat_wide(0.0)), splat_wide(-1022.0))
-        power = shift_exponent(splat_wide(1.0), shift + MAGIC_DOUBLE)
-        store(sums, TOTAL * room + k, load_wide(sums, TOTAL * room + k) * power)
-        store(sums, LOST * room + k, load_wide(sums, LOST * room + k) * power)
-    store(kept, MAGIC * room + j, load(kept, PART * room + j))
+def store_rows(matrix, i, j, rows, group):
+    """Write the vectors of a group to column j of row i and the three behind it, as far as they are there."""
+    data, at, pitch = matrix.data, matrix.start + i * matrix.pitch + j, matrix.pitch
+    rest = rows - i
+    a, b, c, d = quarters(group)
+    store(data, at, a)
+    if rest > 1:
+        store(data, at + pitch, b)
+    if rest > 2:
+        store(data, at + 2 * pitch, c)
+    if rest > 3:
+        store(data, at + 3 * pitch, d)
 
 
 @inline
-def soon_wanted(x, ahead, x_pitch, out, to, out_pitch, n, planes):
-    """Return what `sum_segment` is to fetch while it computes: for each vector of the tile one of x and of `out`.
+def soon_wanted(matrix, strip, slots):
+    """Return the matrix that begins with what is wanted soon, as `fetch_four` takes it: `outer` vectors a row.
 
     Narrow planes are taken to lie behind one another; if they do not, that costs time only.
     """
-    if planes > 1:
-        return x, ahead, lanes(x), out, to, lanes(x), n
-    return x, ahead, x_pitch, out, to, out_pitch, 1
+    vectors = slots // lanes(matrix.data)
+    return Matrix(matrix.data, matrix.start, vectors if strip.planes == 1 else vectors * CHUNK, matrix.pitch)
 
 
 @inline
-def fetch_four(array, place, pitch):
-    """Ask for what stands at a place of four rows, unless the array is None."""
-    if array is not None:
-        prefetch(array, place)
-        prefetch(array, place + pitch)
-        prefetch(array, place + 2 * pitch)
-        prefetch(array, place + 3 * pitch)
+def fetch_four(matrix, i, j, rows):
+    """Ask for four vectors of a chunk of a matrix, unless it is None, while row i of column j of such a chunk is done.
 
-
-@inline
-def sum_segment(tile, at, pitch, rows, terms, maximum, floor, high, low, magic, soon, row, j):
-    """Return the sums of the terms of a vector of columns, and what they lost.
-
-    With `terms` they replace the elements. With a maximum, elements equal to it are left out; without, the sums are
-    larger by the bias. What `soon` tells (see `soon_wanted`) is fetched meanwhile, for row and j in the tile.
+    They are asked for in the order of memory, along the rows.
     """
-    group_magic, group_floor = join(magic, magic, magic, magic), join(floor, floor, floor, floor)
-    high, low = splat_group(tile, high), splat_group(tile, low)
-    lost = splat(tile, 0.0)
-    total = splat(tile, bias(tile)) if maximum is None else lost
-    for i in range(0, rows, 4):
-        place = at + i * pitch
-        if soon is not None:
-            x, ahead, x_pitch, out, to, out_pitch, across = soon
-            fetch_four(x, ahead + (row + i) * x_pitch + j * across, x_pitch)
-            fetch_four(out, to + (row + i) * out_pitch + j * across, out_pitch)
-        v = load_four(tile, place, pitch)
-        e, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
-        if terms is not None:
-            a, b, c, d = quarters(e)
-            store(terms, place, a)
-            store(terms, place + pitch, b)
-            store(terms, place + 2 * pitch, c)
-            store(terms, place + 3 * pitch, d)
-        if maximum is not None:
-            is_maximum = v == join(maximum, maximum, maximum, maximum)
-            large, small = select(is_maximum, 0.0, large), select(is_maximum, 0.0, small)
-            total, lost = add_four_exactly(total, lost, large)
-            lost = lost + sum_of_four(small)
-        else:
-            total, rests = add_group(total, large)
-            lost = lost + (sum_of_four(rests) + sum_of_four(small))
-    return total, lost
-
-
-@inline
-def bias(x):
-    """Return from where a sum starts."""
-    return choose(x, 2.0**55, 2.0**481)
-
-
-@inline
-def add_terms(tile, j, pitch, rows, terms, maximum, high, low, kept, sums, room, soon):
-    """Add the terms of a chunk to the sums of a vector of columns."""
-    magic, floor = load(kept, MAGIC * room + j), load(kept, FLOOR * room + j)
-    start = bias(tile) if maximum is None else 0.0
-    for i in range(0, rows, SEGMENT):
-        segment = min(SEGMENT, rows - i)
-        total, lost = sum_segment(
-            tile, j + i * pitch, pitch, segment, terms, maximum, floor, high, low, magic, soon, i, j
-        )
-        store(kept, PART * room + j, total)
-        store(kept, PART_LOST * room + j, lost)
-        for k in range(j, j + lanes(tile), 8):
-            part, part_lost = load_wide(kept, PART * room + k) - start, load_wide(kept, PART_LOST * room + k)
-            whole, rest = load_wide(sums, TOTAL * room + k), load_wide(sums, LOST * room + k)
-            whole, rest = add_exactly(whole, rest + part_lost, part)
-            store(sums, TOTAL * room + k, whole)
-            store(sums, LOST * room + k, rest)
-
-
-@inline
-def sum_chunk(tile, pitch, rows, slots, terms, high, low, kept, sums, room, soon):
-    """Add the terms of a chunk, which may replace the elements, to the sums of its columns."""
-    for j in range(0, slots, lanes(tile)):
-        raise_pivots(tile, j, high, kept, sums, room)
-        add_terms(tile, j, pitch, rows, terms, None, high, low, kept, sums, room, soon)
-
-
-@inline
-def clear_sums(slots, sums, room):
-    """Set the sums to 0."""
-    for j in range(0, slots, 8):
-        store(sums, TOTAL * room + j, splat_wide(0.0))
-        store(sums, LOST * room + j, splat_wide(0.0))
-
-
-@inline
-def clear(tile, slots, kept, sums, room):
-    """Begin a strip."""
-    clear_sums(slots, sums, room)
-    for j in range(0, slots, lanes(tile)):
-        store(kept, MAXIMUM * room + j, splat(tile, -math.inf))
-        store(kept, MAGIC * room + j, splat(tile, magic_number(tile, 0.0)))
-    store(kept, MAXIMUM * room + slots, splat(tile, 0.0))
-
-
-@inline
-def pivots(tile, j, kept, room):
-    """Return the pivots of 8 columns, NaN for those that have none."""
-    return pivot_in(tile, load_wide(kept, MAGIC * room + j))
-
-
-@inline
-def sum_of(tile, j, high, kept, sums, room):
-    """Return the sums of 8 columns in two parts, NaN where there is a NaN or no pivot."""
-    maximum = load_wide(kept, MAXIMUM * room + j)
-    total = select(has_pivot(tile, maximum, high), load_wide(sums, TOTAL * room + j), math.nan)
-    return add_smaller(total, load_wide(sums, LOST * room + j))
+    if matrix is not None:
+        number = j // lanes(matrix.data) * rows + i
+        row = number // matrix.outer
+        place = matrix.start + row * matrix.pitch + (number - row * matrix.outer) * lanes(matrix.data)
+        for k in range(4):
+            prefetch(matrix.data, place + k * lanes(matrix.data))

@@ -1,0 +1,215 @@
+"""Results of columns: terms over their sums, e^x over them where no terms are kept, x less logarithms.
+
+What a second pass reads it reads from the last row to the first, so that what was read last is still in a cache.
+"""
+
+import math
+
+from fastsoftmax.jit import inline
+from fastsoftmax.kernels.column_sums import FIRST, FLOOR, MAGIC, PART, SECOND, keep, recall, settle, sum_of
+from fastsoftmax.kernels.exponential import exponential, magic_integer, nodes, pivot_in
+from fastsoftmax.kernels.row_sums import keep_in_two_parts
+from fastsoftmax.kernels.rows import inverse_in_parts, lowest_of, minus_log_sum, one_over, share
+from fastsoftmax.kernels.strips import CHUNK, chunks_of, four_rows, load_columns, rows_from, slots_of, store_columns
+from fastsoftmax.simd import (
+    choose,
+    copy_one,
+    count_set,
+    join,
+    lanes,
+    larger,
+    load,
+    quarters,
+    select,
+    shift_exponent,
+    smaller,
+    splat,
+    splat_group,
+    store,
+)
+
+
+@inline
+def spare(x):
+    """Return n: inverse sums are kept over 2^n, so that terms may be multiplied by 2^n and hardly any power is 0."""
+    return choose(x, 34, 100)
+
+
+@inline
+def keep_inverses(kept, slots, high):
+    """Keep the inverse sums of a strip over 2^spare in two parts; tell whether some are NaN."""
+    has_odd, scale = False, choose(kept.numbers, 2.0**-34, 2.0**-100)
+    for j in range(0, slots, 8):
+        total, lost = sum_of(kept, j, high)
+        inverse, inverse_low = inverse_in_parts(total, lost)
+        inverse, inverse_low = inverse * scale, inverse_low * scale
+        keep_in_two_parts(kept.numbers, FIRST * kept.room + j, SECOND * kept.room + j, inverse, inverse_low)
+        has_odd = has_odd or count_set(total == total) < 8
+    return has_odd
+
+
+@inline
+def keep_magics(kept, slots, magics):
+    """Keep the pivots of a chunk, as magic numbers."""
+    for j in range(0, slots, lanes(kept.numbers)):
+        store(magics.data, magics.start + j, recall(kept, MAGIC, j))
+
+
+@inline
+def keep_powers(kept, slots, magics):
+    """Keep by what the terms of a chunk, with pivots of its own, are to be multiplied: the powers, times 2^spare."""
+    x = kept.numbers
+    least = choose(x, -126.0, -1022.0) - spare(x)  # with a lower power shares have vanished
+    for j in range(0, slots, lanes(x)):
+        shift = pivot_in(x, load(magics.data, magics.start + j)) - pivot_in(x, recall(kept, MAGIC, j))
+        shift = smaller(shift, splat(x, 0.0))  # a column of -inf so far had no pivot
+        power = shift_exponent(splat(x, 1.0), larger(shift, splat(x, least)) + (magic_integer(x) + spare(x)))
+        keep(kept, PART, j, select(shift < least, 0.0, power))
+
+
+@inline
+def write_share(terms, froms, kept, slot, out, places, j, count):
+    """Write a vector of each of four rows of terms divided by their sums."""
+    power, inverse, inverse_low = recall(kept, PART, slot), recall(kept, FIRST, slot), recall(kept, SECOND, slot)
+    from_a, from_b, from_c, from_d = froms
+    term_a, term_b = load_columns(terms, from_a + j, count), load_columns(terms, from_b + j, count)
+    term_c, term_d = load_columns(terms, from_c + j, count), load_columns(terms, from_d + j, count)
+    a, b, c, d = places
+    store_columns(out, a + j, share(term_a * power, inverse, inverse_low), count)
+    store_columns(out, b + j, share(term_b * power, inverse, inverse_low), count)
+    store_columns(out, c + j, share(term_c * power, inverse, inverse_low), count)
+    store_columns(out, d + j, share(term_d * power, inverse, inverse_low), count)
+
+
+@inline
+def write_shares(terms, out, n, strip, last, magics, kept):
+    """Write the terms, which may stand in `out`, divided by their sums."""
+    slots, count = slots_of(kept.numbers, strip), strip.count
+    whole = count - count % lanes(out.data)
+    for c in range(chunks_of(n) - 1, -1, -1):
+        of_chunk = rows_from(magics, c)
+        settle(magics.data, of_chunk.start, count, last, lanes(kept.numbers))
+        keep_powers(kept, slots, of_chunk)
+        first = c * CHUNK
+        rows = min(CHUNK, n - first)
+        for p in range(strip.planes):
+            slot = p * count
+            for i in range(first, first + rows, 4):
+                froms, places = four_rows(terms, p, i, first + rows), four_rows(out, p, i, first + rows)
+                for j in range(0, whole, lanes(out.data)):
+                    write_share(terms.data, froms, kept, slot + j, out.data, places, j, None)
+                if whole < count:
+                    write_share(terms.data, froms, kept, slot + whole, out.data, places, whole, count - whole)
+
+
+@inline
+def write_quotient(x, froms, kept, slot, high, low, out, places, j, count):
+    """Write a vector of each of four rows of e^x divided by their sums."""
+    magic, floor = recall(kept, MAGIC, slot) + spare(kept.numbers) * nodes(kept.numbers), recall(kept, FLOOR, slot)
+    inverse, inverse_low = recall(kept, FIRST, slot), recall(kept, SECOND, slot)
+    from_a, from_b, from_c, from_d = froms
+    v = join(
+        load_columns(x, from_a + j, count),
+        load_columns(x, from_b + j, count),
+        load_columns(x, from_c + j, count),
+        load_columns(x, from_d + j, count),
+    )
+    v = larger(join(floor, floor, floor, floor), v)
+    e, _, _, _ = exponential(v, high, low, join(magic, magic, magic, magic))
+    terms_a, terms_b, terms_c, terms_d = quarters(e)
+    a, b, c, d = places
+    store_columns(out, a + j, share(terms_a, inverse, inverse_low), count)
+    store_columns(out, b + j, share(terms_b, inverse, inverse_low), count)
+    store_columns(out, c + j, share(terms_c, inverse, inverse_low), count)
+    store_columns(out, d + j, share(terms_d, inverse, inverse_low), count)
+
+
+@inline
+def write_quotients(x, out, n, strip, high, low, kept):
+    """Write e^x divided by the sums."""
+    high, low = splat_group(kept.numbers, high), splat_group(kept.numbers, low)
+    count = strip.count
+    whole = count - count % lanes(out.data)
+    for p in range(strip.planes):
+        slot = p * count
+        for i in range((n - 1) // 4 * 4, -1, -4):
+            froms, places = four_rows(x, p, i, n), four_rows(out, p, i, n)
+            for j in range(0, whole, lanes(out.data)):
+                write_quotient(x.data, froms, kept, slot + j, high, low, out.data, places, j, None)
+            if whole < count:
+                write_quotient(x.data, froms, kept, slot + whole, high, low, out.data, places, whole, count - whole)
+
+
+@inline
+def write_log_share(x, froms, kept, slot, out, places, j, count, scale, scale_low, lowest):
+    """Write a vector of each of four rows of elements over the temperature less the logarithms of their sums."""
+    log, log_low = recall(kept, FIRST, slot), recall(kept, SECOND, slot)
+    from_a, from_b, from_c, from_d = froms
+    a, b, c, d = places
+    value_a = minus_log_sum(load_columns(x, from_a + j, count), lowest, scale, scale_low, log, log_low)
+    value_b = minus_log_sum(load_columns(x, from_b + j, count), lowest, scale, scale_low, log, log_low)
+    value_c = minus_log_sum(load_columns(x, from_c + j, count), lowest, scale, scale_low, log, log_low)
+    value_d = minus_log_sum(load_columns(x, from_d + j, count), lowest, scale, scale_low, log, log_low)
+    store_columns(out, a + j, value_a, count)
+    store_columns(out, b + j, value_b, count)
+    store_columns(out, c + j, value_c, count)
+    store_columns(out, d + j, value_d, count)
+
+
+@inline
+def subtract_logs(x, out, n, strip, temperature, kept):
+    """Write x over the temperature less the logarithms of the sums."""
+    numbers, count = kept.numbers, strip.count
+    scale, scale_low = one_over(numbers, temperature)
+    scale, scale_low, lowest = splat(numbers, scale), splat(numbers, scale_low), splat(numbers, lowest_of(numbers))
+    whole = count - count % lanes(numbers)
+    for p in range(strip.planes):
+        slot = p * count
+        for i in range((n - 1) // 4 * 4, -1, -4):
+            froms, places = four_rows(x, p, i, n), four_rows(out, p, i, n)
+            for j in range(0, whole, lanes(numbers)):
+                write_log_share(x.data, froms, kept, slot + j, out.data, places, j, None, scale, scale_low, lowest)
+            if whole < count:
+                rest = count - whole
+                write_log_share(
+                    x.data, froms, kept, slot + whole, out.data, places, whole, rest, scale, scale_low, lowest
+                )
+
+
+# --- columns that the fast way cannot do ----------------------------------------------------------------------------
+
+
+@inline
+def count_odd(kept, strip, has_odd):
+    """Return how many columns the fast way cannot do."""
+    odd = 0
+    for slot in range(strip.planes * strip.count if has_odd else 0):
+        odd += math.isnan(kept.numbers[FIRST * kept.room + slot])
+    return odd
+
+
+@inline
+def copy_odd_columns(x, n, strip, odd, kept, rows):
+    """Copy them into rows.
+
+    A pitch may be negative, and Numba takes a negative index for one from the end: so no x[i] here.
+    """
+    to = 0
+    for slot in range(strip.planes * strip.count * min(odd, 1)):
+        if math.isnan(kept.numbers[FIRST * kept.room + slot]):
+            column = x.start + slot // strip.count * x.outer + slot % strip.count
+            for i in range(n):
+                copy_one(x.data, column + i * x.pitch, rows, to + i)
+            to += n
+
+
+@inline
+def write_odd_columns(rows, out, n, strip, odd, kept):
+    """Write their results, in rows, to their places."""
+    row = 0
+    for slot in range(strip.planes * strip.count * min(odd, 1)):
+        if math.isnan(kept.numbers[FIRST * kept.room + slot]):
+            column = out.start + slot // strip.count * out.outer + slot % strip.count
+            for i in range(n):
+                copy_one(rows, row + i, out.data, column + i * out.pitch)
+            row += n

@@ -1,0 +1,286 @@
+"""Sums of columns: with a guessed pivot, or with the right one.
+
+Each vector of columns goes down a chunk of rows with its sums in registers, and its terms e^x · 2^-pivot may be kept.
+The pivot puts the largest element near 2^aim. For the first chunk that is guessed from some of its rows, for another it
+is known from those before. Where a chunk then turns out to have a much larger element, it is summed again. What has
+been summed before is scaled by a power of two, which is exact. So results have the same bits however columns are read,
+and whatever is beside them.
+
+A sum starts from the *bias*, which is larger than any term, so that three operations give what an addition has rounded
+off.
+"""
+
+import collections
+import math
+
+from fastsoftmax.jit import inline
+from fastsoftmax.kernels.exponential import (
+    MAGIC_DOUBLE,
+    add_exactly,
+    add_smaller,
+    exponential,
+    magic_integer,
+    magic_number,
+    nodes,
+    pivot_in,
+)
+from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, aim, lowest_exponent, sum_of_four
+from fastsoftmax.kernels.strips import (
+    CHUNK,
+    bring,
+    chunk_after,
+    chunks_of,
+    fetch_four,
+    last_column,
+    load_rows,
+    part_of,
+    rows_from,
+    slots_of,
+    soon_wanted,
+    store_rows,
+)
+from fastsoftmax.simd import (
+    absolute,
+    any_set,
+    choose,
+    fma,
+    join,
+    lanes,
+    larger,
+    load,
+    load_wide,
+    quarters,
+    select,
+    shift_exponent,
+    smaller,
+    splat,
+    splat_group,
+    splat_wide,
+    store,
+)
+
+SAMPLE = 8  # rows of the first chunk from which the pivots are guessed
+WIDE = 16  # exponents that these may span, or the guess is not one
+RISE = 10  # an element up to 2 to this power times the one that a pivot is for still suits it
+
+# What is kept of each column, in arrays of `room` numbers behind one another: in the type that is computed in ...
+MAXIMUM, MAGIC, FLOOR, LIMIT, FIRST, SECOND, PART, PART_LOST = range(8)
+KEPT = 8
+# ... and in float64.
+TOTAL, LOST = range(2)
+SUMS = 2
+
+#: The numbers of all columns of a strip, and their sums.
+Kept = collections.namedtuple("Kept", "numbers sums room")
+
+
+@inline
+def recall(kept, what, j):
+    """Return a number of a vector of columns."""
+    return load(kept.numbers, what * kept.room + j)
+
+
+@inline
+def recall_wide(kept, what, j):
+    """Return a number of 8 columns, as float64."""
+    return load_wide(kept.numbers, what * kept.room + j)
+
+
+@inline
+def keep(kept, what, j, value):
+    """Keep a number of some columns."""
+    store(kept.numbers, what * kept.room + j, value)
+
+
+@inline
+def sums_of(kept, j):
+    """Return the sums of 8 columns, and what they lost."""
+    return load_wide(kept.sums, TOTAL * kept.room + j), load_wide(kept.sums, LOST * kept.room + j)
+
+
+@inline
+def keep_sums(kept, j, total, lost):
+    """Keep the sums of 8 columns, and what they lost."""
+    store(kept.sums, TOTAL * kept.room + j, total)
+    store(kept.sums, LOST * kept.room + j, lost)
+
+
+@inline
+def clear_sums(kept, slots):
+    """Set the sums to 0."""
+    for j in range(0, slots, 8):
+        keep_sums(kept, j, splat_wide(0.0), splat_wide(0.0))
+
+
+@inline
+def clear(kept, slots):
+    """Begin a strip."""
+    x = kept.numbers
+    for j in range(0, slots, lanes(x)):
+        keep(kept, MAXIMUM, j, splat(x, -math.inf))
+        keep(kept, MAGIC, j, splat(x, magic_number(x, 0.0)))
+    clear_sums(kept, slots)
+
+
+@inline
+def has_pivot(x, maximum, high):
+    """Tell which maxima have a pivot."""
+    return absolute(maximum * (high / nodes(x))) < MAX_PIVOT
+
+
+@inline
+def raise_pivots(kept, j, high):
+    """Choose the pivots of a vector of columns for their maxima, and bring the sums to them."""
+    x = kept.numbers
+    maximum, step = recall(kept, MAXIMUM, j), nodes(x) / high
+    k = fma(maximum, splat(x, high / nodes(x)), splat(x, magic_integer(x))) - magic_integer(x)
+    has = has_pivot(x, maximum, high)
+    pivot = select(has, k - aim(x), 0.0)
+    keep(kept, PART, j, magic_number(x, pivot))
+    keep(kept, FLOOR, j, (pivot + lowest_exponent(x)) * step)
+    keep(kept, LIMIT, j, select(has, (k + RISE) * step, maximum))
+    for k in range(j, j + lanes(x), 8):
+        shift = pivot_in(x, recall_wide(kept, MAGIC, k)) - pivot_in(x, recall_wide(kept, PART, k))
+        shift = larger(smaller(shift, splat_wide(0.0)), splat_wide(-1022.0))
+        power = shift_exponent(splat_wide(1.0), shift + MAGIC_DOUBLE)
+        total, lost = sums_of(kept, k)
+        keep_sums(kept, k, total * power, lost * power)
+    keep(kept, MAGIC, j, recall(kept, PART, j))
+
+
+@inline
+def guess_maxima(source, j, rows, kept, slot, high):
+    """Take the maxima of some rows for those of a vector of columns; where they vary much, those of all rows."""
+    x = source.data
+    best, least = splat(x, -math.inf), splat(x, math.inf)
+    for i in range(0, rows, max(1, rows // SAMPLE)):
+        v = load(x, source.start + i * source.pitch + j)
+        best, least = larger(v, best), smaller(v, least)
+    limit = splat(x, WIDE * nodes(x) / high)
+    varies_much = best - least >= limit
+    if any_set(varies_much):
+        surely = best
+        for i in range(rows):
+            surely = larger(load(x, source.start + i * source.pitch + j), surely)
+        best = select(varies_much, surely, best)
+    keep(kept, MAXIMUM, slot, best)
+
+
+@inline
+def bias(x):
+    """Return from where a sum starts: no term that suits a pivot is larger."""
+    return choose(x, 2.0 ** (44 + RISE + 1), 2.0 ** (480 + RISE + 1))
+
+
+@inline
+def sum_down(source, j, rows, terms, maximum, floor, magic, high, low, soon):
+    """Return the sums of the terms of a vector of columns, what they lost, and the maxima, passing over NaN.
+
+    The terms are written to `terms` unless that is None. With a maximum, elements equal to it are left out; with None,
+    the sums are larger by the bias. The matrices in `soon` are fetched meanwhile.
+    """
+    x = source.data
+    group_magic, group_floor = join(magic, magic, magic, magic), join(floor, floor, floor, floor)
+    high, low = splat_group(x, high), splat_group(x, low)
+    lost, best = splat(x, 0.0), splat(x, -math.inf)
+    total = splat(x, bias(x)) if maximum is None else lost
+    for i in range(0, rows, 4):
+        if soon is not None:
+            fetch_four(soon[0], i, j, rows)
+            fetch_four(soon[1], i, j, rows)
+        v = load_rows(source, i, j, rows)
+        e, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
+        if terms is not None:
+            store_rows(terms, i, j, rows, e)
+        if maximum is not None:
+            is_maximum = v == join(maximum, maximum, maximum, maximum)
+            large, small = select(is_maximum, 0.0, large), select(is_maximum, 0.0, small)
+            total, lost = add_four_exactly(total, lost, large)
+            lost = lost + sum_of_four(small)
+        else:
+            a, b, c, d = quarters(v)
+            best = larger(larger(larger(a, b), larger(c, d)), best)
+            total, rests = add_group(total, large)
+            lost = lost + (sum_of_four(rests) + sum_of_four(small))
+    return total, lost, best
+
+
+@inline
+def add_sums(kept, j, total, lost, start):
+    """Add the sums of a chunk, which began at `start`, to those of a vector of columns."""
+    keep(kept, PART, j, total)
+    keep(kept, PART_LOST, j, lost)
+    for k in range(j, j + lanes(kept.numbers), 8):
+        part, part_lost = recall_wide(kept, PART, k) - start, recall_wide(kept, PART_LOST, k)
+        whole, rest = sums_of(kept, k)
+        whole, rest = add_exactly(whole, rest + part_lost, part)
+        keep_sums(kept, k, whole, rest)
+
+
+@inline
+def sum_chunk(source, rows, slots, last, is_first, terms, kept, high, low, soon):
+    """Add the terms of a chunk, which are kept unless `terms` is None, to the sums of its columns.
+
+    No vector begins behind the column `last`: the last one may overlap the one before.
+    """
+    x = kept.numbers
+    for slot in range(0, slots, lanes(x)):
+        j = min(slot, last)
+        if is_first:
+            guess_maxima(source, j, rows, kept, slot, high)
+        total, lost = splat(x, 0.0), splat(x, 0.0)
+        for _ in range(2):
+            raise_pivots(kept, slot, high)
+            magic, floor = recall(kept, MAGIC, slot), recall(kept, FLOOR, slot)
+            total, lost, best = sum_down(source, j, rows, terms, None, floor, magic, high, low, soon)
+            maximum = recall(kept, MAXIMUM, slot)
+            unsuited = recall(kept, LIMIT, slot) < best
+            if not any_set(unsuited):
+                keep(kept, MAXIMUM, slot, larger(best, maximum))
+                break
+            keep(kept, MAXIMUM, slot, select(unsuited, best, maximum))
+        add_sums(kept, slot, total, lost, bias(x))
+
+
+@inline
+def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, kept, high, low):
+    """Sum the columns of a strip, of which nothing is kept; return where its slots end, and its last vector begins."""
+    x = part_of(all_x, strip)
+    slots, column = slots_of(kept.numbers, strip), last_column(x, strip)
+    clear(kept, slots)
+    for c in range(chunks_of(n)):
+        i = c * CHUNK
+        rows = min(CHUNK, n - i)
+        source = bring(rows_from(x, i), rows, strip, tile)
+        soon = soon_wanted(chunk_after(all_x, block, c, last, all_planes, n, inner, width), strip, slots)
+        sum_chunk(source, rows, slots, column, c == 0, None, kept, high, low, (soon, None))
+    return slots, column
+
+
+@inline
+def pivots(kept, j):
+    """Return the pivots of 8 columns."""
+    return pivot_in(kept.numbers, recall_wide(kept, MAGIC, j))
+
+
+@inline
+def sum_of(kept, j, high):
+    """Return the sums of 8 columns in two parts, NaN where there is a NaN or no pivot."""
+    total, lost = sums_of(kept, j)
+    return add_smaller(select(has_pivot(kept.numbers, recall_wide(kept, MAXIMUM, j), high), total, math.nan), lost)
+
+
+@inline
+def settle(array, place, count, last, width):
+    """Move to its place what is kept of the columns that only the last vector has: it may overlap the one before."""
+    whole = count - count % width
+    if last < whole < count:
+        for k in range(whole, whole + width, 8):
+            store(array, place + k, load_wide(array, place + k + (whole - last)))
+
+
+@inline
+def settle_all(kept, strip, last):
+    """Settle what the second pass needs."""
+    for what in (FIRST, SECOND, MAGIC, FLOOR):
+        settle(kept.numbers, what * kept.room, strip.count, last, lanes(kept.numbers))

@@ -1,0 +1,79 @@
+"""`auto` on columns: wherever they lie, whatever is beside them, and whenever their largest elements come."""
+
+import numpy as np
+import pytest
+from helpers import FLOATS, OPS, assert_exact, call, same_bits
+
+N = 200  # rows of four chunks, the last one of 8
+FAR = {np.float32: 60.0, np.float64: 500.0}
+
+
+def columns_of_many_kinds(dtype, n, rng):
+    """Return columns whose pivots are guessed well, guessed badly, raised later, known late, or not to be had."""
+    x = rng.normal(0, 1, (n, 48))
+    rows, far = np.arange(n), FAR[dtype]
+    x[:, 1] *= 10
+    x[:, 2] += rows  # each chunk raises the pivot
+    x[:, 3] -= rows
+    x[:, 4] += 8 * (rows // 64)  # by more than suits the one before
+    x[rows % 8 != 0, 5] += 12  # all rows but those that are looked at
+    x[-1, 6] += far
+    x[n // 2 :, 7] -= far
+    x[: n // 2, 8:10] = -np.inf  # a first chunk of nothing
+    x[n // 2 :, 9] -= 9e4
+    x[:, 10] = -np.inf
+    x[n // 3, 11] = np.nan
+    x[n // 3, 12] = np.inf
+    x[n // 3, 13] = 1e30
+    x[:, 14] = 3.0
+    x[:-1, 15] -= 40  # one peak, at the end
+    x[:, 16] = np.where(rows == n // 2, 0.0, -17.25)
+    x[:, 17] -= np.log(np.exp(x[:, 17]).sum()) + 0.01  # a logsumexp near 0
+    x[:, 18:] *= np.linspace(0.1, 30, 30)
+    return x.astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_every_kind_of_column_is_exact(op, dtype, rng):
+    for n in (1, 2, 7, 63, 64, 65, 67, 130, N):
+        x = columns_of_many_kinds(dtype, n, rng)
+        for order in (np.arange(48), rng.permutation(48)):
+            y = np.tile(x[:, order], (1, 2))
+            got, known = call(op, y, 0), ~np.isin(np.tile(order, 2), (11, 12))
+            assert_exact(op, y[:, known], 0, got[..., known], note=f"{n} rows:")
+            assert np.isnan(got[..., ~known]).all() or op == "logsumexp"
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, np.float16])
+@pytest.mark.parametrize("op", OPS)
+def test_a_column_has_the_same_bits_wherever_it_lies(op, dtype, rng):
+    """Read as it lies or from a tile, terms kept here or there or not at all: only the values count."""
+    for n in (5, 64, 66, N, 1100):
+        with np.errstate(over="ignore"):
+            x = columns_of_many_kinds(dtype if dtype in FLOATS else np.float32, n, rng).astype(dtype)
+        expected = call(op, x, 0)
+        for columns in ([3, 4], [8, 2, 1, 11, 5], rng.permutation(48)[:17], rng.permutation(48)[:16]):
+            same_bits(call(op, np.ascontiguousarray(x[:, columns]), 0), expected[..., columns])
+        wide = np.tile(x, (1, 22))[:, :1024].copy()  # a cache finds the same place for all elements of a column
+        same_bits(call(op, wide, 0), np.tile(expected, 22)[..., :1024])
+        same_bits(call(op, np.tile(x, (1, 3))[:, :135].copy(), 0), np.tile(expected, 3)[..., :135])
+        same_bits(call(op, np.stack([x, x[:, ::-1]]), 1)[1], expected[..., ::-1])
+        if op != "logsumexp":
+            same_bits(call(op, y := x.copy(), 0, out=y), expected)
+            same_bits(call(op, y := wide.copy(), 0, out=y), np.tile(expected, 22)[:, :1024])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_shares_down_to_the_smallest_numbers(dtype, rng):
+    """Where the pivot rises by as much as numbers have exponents, terms are brought to it in one step."""
+    info = np.finfo(dtype)
+    for gap in -np.log(info.tiny) + np.arange(-40, 41, 2.5):
+        x = rng.normal(0, 1, (N, 20)).astype(dtype)
+        x[:64] -= dtype(gap)
+        got = call("softmax", x, 0)
+        true = np.exp(x.astype(np.longdouble) - x.max(0)) / np.exp(x.astype(np.longdouble) - x.max(0)).sum(0)
+        normal = true >= info.tiny
+        assert (np.abs(got - true)[normal] <= 2 * np.spacing(true[normal].astype(dtype))).all()
+        assert (got[~normal] <= 1.01 * info.tiny).all()
+        same_bits(call("softmax", y := x.copy(), 0, out=y), got)
