@@ -25,12 +25,17 @@ Plan = tuple[Any, tuple[int, ...], tuple[Any, ...], tuple[int, ...], Any, bool]
 
 def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
     """Return softmax or log_softmax of x, in `out` unless that is None; or None, and nothing has been done."""
-    plan = _plan_for(op, x, axis)
-    if plan is None or not (out is None or _suits(out, x, x.shape)):
+    if not (axis is None or type(axis) is int) or not x.flags.c_contiguous:
         return None
-    kernel, before, behind, shape, make, _ = plan
+    shape = x.shape
+    plan = _plan(op, shape, axis, x.dtype)
+    if plan is None or not (out is None or _suits(out, x, shape)):
+        return None
+    kernel, before, behind, _, make, is_shared = plan
+    if is_shared and threads.get_num_threads() > 1:
+        return None
     result: Array = make(shape, x.dtype) if out is None else out
-    if x.ndim == 1:
+    if len(shape) == 1:
         kernel(x, *before, result, *behind)
     else:
         kernel(x.ravel(), *before, result.ravel(), *behind)
@@ -39,23 +44,17 @@ def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
 
 def reduction(op: str, x: Array, axis: Any, out: Any) -> Any:
     """Return logsumexp of x, in `out` unless that is None; or None, and nothing has been done."""
-    plan = _plan_for(op, x, axis)
+    if not (axis is None or type(axis) is int) or not x.flags.c_contiguous:
+        return None
+    plan = _plan(op, x.shape, axis, x.dtype)
     if plan is None:
         return None
-    kernel, before, behind, shape, make, _ = plan
-    if not (out is None or _suits(out, x, shape)):
+    kernel, before, behind, shape, make, is_shared = plan
+    if not (out is None or _suits(out, x, shape)) or (is_shared and threads.get_num_threads() > 1):
         return None
     result = make(shape, x.dtype) if out is None else out
     kernel(x if x.ndim == 1 else x.ravel(), *before, result if len(shape) == 1 else result.ravel(), *behind)
     return result if shape or out is not None else result[()]
-
-
-def _plan_for(op: str, x: Array, axis: Any) -> Plan | None:
-    """Return the plan for an array, if it is one for a single call of a kernel."""
-    if (axis is not None and type(axis) is not int) or not x.flags.c_contiguous:
-        return None
-    plan = _plan(op, x.shape, axis, x.dtype)
-    return None if plan is None or (plan[5] and threads.get_num_threads() > 1) else plan
 
 
 def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
@@ -90,7 +89,7 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
         many = size // n
         limit = narrow.LIMIT[dtype.name]
         is_narrow = n < (limit if many >= narrow.MANY else limit // 2)
-        kernel = getattr(narrow if is_narrow else rows, op + "_rows")[dtype]
+        kernel = getattr(narrow if is_narrow else rows, op + "_rows").unchecked(dtype)
         return kernel, (0, n), (0, 1 if reduces else n, 0, many, n, 0, 1.0), result, make, size >= THREADED
     planes, n = math.prod(shape[:axis]), shape[axis]
     inner = size // (n * planes)
@@ -100,4 +99,5 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
     behind = (0, outer, pitch, 0, blocks, planes, n, inner, width, tile_rows, int(in_out), 1.0)
-    return getattr(columns, op + "_columns")[dtype], (0, n * inner, inner), behind, result, make, size >= THREADED
+    kernel = getattr(columns, op + "_columns").unchecked(dtype)
+    return kernel, (0, n * inner, inner), behind, result, make, size >= THREADED

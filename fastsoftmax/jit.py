@@ -110,6 +110,15 @@ class Kernel:
         compiled = self._compiled.get(dtype)
         return self._compile(dtype) if compiled is None else compiled
 
+    def unchecked(self, dtype: np.dtype[Any]) -> Any:
+        """Return ``kernel[dtype]`` without the check of its arguments' types, which takes as long as 100 elements.
+
+        Whoever calls it must pass arrays of that type and of the kinds of `parameters`: others are read as if they
+        were.
+        """
+        (compiled,) = self[dtype].overloads.values()
+        return compiled.entry_point
+
     def _compile(self, dtype: np.dtype[Any]) -> Any:
         _uninterrupted(lambda: self._compile_here(dtype))
         return self._compiled[dtype]
