@@ -1,5 +1,8 @@
 """`auto` on columns: wherever they lie, whatever is beside them, and whenever their largest elements come."""
 
+import itertools
+
+import mpmath as mp
 import numpy as np
 import pytest
 from helpers import FLOATS, OPS, assert_exact, call, same_bits
@@ -43,6 +46,32 @@ def test_every_kind_of_column_is_exact(op, dtype, rng):
             got, known = call(op, y, 0), ~np.isin(np.tile(order, 2), (11, 12))
             assert_exact(op, y[:, known], 0, got[..., known], note=f"{n} rows:")
             assert np.isnan(got[..., ~known]).all() or op == "logsumexp"
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_top_of_log_softmax_is_exact_at_any_temperature(dtype, rng):
+    """The logarithm of a sum, and the largest element over the temperature, have no common last digit."""
+    for temperature, peak in itertools.product((0.7, 1.0, 3.3), (0, 2, 5, 30, 200, 1500)):
+        x = rng.normal(0, 1, (70, 20)).astype(dtype)
+        x[17] += dtype(peak)
+        got = call("log_softmax", x, 0, temperature=temperature)
+        with mp.workprec(200):
+            for column, results in zip(x.T, got.T, strict=True):
+                values = [mp.mpf(float(v)) / temperature for v in column]
+                top = max(values)
+                log = mp.log1p(mp.fsum(mp.exp(v - top) for v in values if v != top))
+                true = np.array([dtype(float(v - top - log)) for v in values])
+                assert (np.abs(results - true) <= 2 * np.spacing(np.abs(true))).all(), (temperature, peak)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_an_element_beside_nothing_has_a_logarithm_of_zero(dtype):
+    for value in (-80_000.0, -3000.0, -1.0, 0.0, 2.5, 3000.0, 80_000.0):
+        x = np.full((5, 70), -np.inf, dtype)
+        x[3] = value
+        got = call("log_softmax", x, 0)
+        assert (got[3] == 0).all()
+        assert (np.delete(got, 3, 0) == -np.inf).all()
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, np.float16])

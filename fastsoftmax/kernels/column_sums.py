@@ -6,6 +6,9 @@ is known from those before. Where a chunk then turns out to have a much larger e
 been summed before is scaled by a power of two, which is exact. So results have the same bits however columns are read,
 and whatever is beside them.
 
+For log_softmax the largest element of each column is held out: an element that is larger takes its place, and what was
+there is summed. So the logarithm of the sum can be had as that element plus log(1 + others), be they ever so small.
+
 A sum starts from the *bias*, which is larger than any term, so that three operations give what an addition has rounded
 off.
 """
@@ -24,7 +27,7 @@ from fastsoftmax.kernels.exponential import (
     nodes,
     pivot_in,
 )
-from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, aim, lowest_exponent, sum_of_four
+from fastsoftmax.kernels.pivot import MAX_PIVOT, add_group, aim, lowest_exponent, sum_of_four
 from fastsoftmax.kernels.strips import (
     CHUNK,
     bring,
@@ -64,8 +67,8 @@ WIDE = 16  # exponents that these may span, or the guess is not one
 RISE = 10  # an element up to 2 to this power times the one that a pivot is for still suits it
 
 # What is kept of each column, in arrays of `room` numbers behind one another: in the type that is computed in ...
-MAXIMUM, MAGIC, FLOOR, LIMIT, FIRST, SECOND, PART, PART_LOST = range(8)
-KEPT = 8
+LARGEST, MAGIC, FLOOR, LIMIT, HELD, TOP, FIRST, SECOND, PART, PART_LOST = range(10)
+KEPT = 10
 # ... and in float64.
 TOTAL, LOST = range(2)
 SUMS = 2
@@ -106,39 +109,34 @@ def keep_sums(kept, j, total, lost):
 
 
 @inline
-def clear_sums(kept, slots):
-    """Set the sums to 0."""
+def clear(kept, slots):
+    """Begin a strip."""
+    x = kept.numbers
+    for j in range(0, slots, lanes(x)):
+        keep(kept, LARGEST, j, splat(x, -math.inf))
+        keep(kept, HELD, j, splat(x, -math.inf))
+        keep(kept, MAGIC, j, splat(x, magic_number(x, 0.0)))
     for j in range(0, slots, 8):
         keep_sums(kept, j, splat_wide(0.0), splat_wide(0.0))
 
 
 @inline
-def clear(kept, slots):
-    """Begin a strip."""
-    x = kept.numbers
-    for j in range(0, slots, lanes(x)):
-        keep(kept, MAXIMUM, j, splat(x, -math.inf))
-        keep(kept, MAGIC, j, splat(x, magic_number(x, 0.0)))
-    clear_sums(kept, slots)
-
-
-@inline
-def has_pivot(x, maximum, high):
-    """Tell which maxima have a pivot."""
-    return absolute(maximum * (high / nodes(x))) < MAX_PIVOT
+def has_pivot(x, largest, high):
+    """Tell for which elements there is a pivot."""
+    return absolute(largest * (high / nodes(x))) < MAX_PIVOT
 
 
 @inline
 def raise_pivots(kept, j, high):
-    """Choose the pivots of a vector of columns for their maxima, and bring the sums to them."""
+    """Choose the pivots of a vector of columns for their largest elements, and bring the sums to them."""
     x = kept.numbers
-    maximum, step = recall(kept, MAXIMUM, j), nodes(x) / high
-    k = fma(maximum, splat(x, high / nodes(x)), splat(x, magic_integer(x))) - magic_integer(x)
-    has = has_pivot(x, maximum, high)
+    largest, step = recall(kept, LARGEST, j), nodes(x) / high
+    k = fma(largest, splat(x, high / nodes(x)), splat(x, magic_integer(x))) - magic_integer(x)
+    has = has_pivot(x, largest, high)
     pivot = select(has, k - aim(x), 0.0)
     keep(kept, PART, j, magic_number(x, pivot))
     keep(kept, FLOOR, j, (pivot + lowest_exponent(x)) * step)
-    keep(kept, LIMIT, j, select(has, (k + RISE) * step, maximum))
+    keep(kept, LIMIT, j, select(has, (k + RISE) * step, largest))
     for k in range(j, j + lanes(x), 8):
         shift = pivot_in(x, recall_wide(kept, MAGIC, k)) - pivot_in(x, recall_wide(kept, PART, k))
         shift = larger(smaller(shift, splat_wide(0.0)), splat_wide(-1022.0))
@@ -149,21 +147,31 @@ def raise_pivots(kept, j, high):
 
 
 @inline
-def guess_maxima(source, j, rows, kept, slot, high):
-    """Take the maxima of some rows for those of a vector of columns; where they vary much, those of all rows."""
+def two_largest(v, best, second):
+    """Return the largest and second largest of what has been seen and v, NaN passed over."""
+    return larger(v, best), larger(smaller(best, v), second)
+
+
+@inline
+def guess_largest(source, j, rows, holds, kept, slot, high):
+    """Guess the largest elements of a vector of columns from some rows; where these vary much, take all rows.
+
+    Unless `holds` is None, it is the second largest, since the largest is held out.
+    """
     x = source.data
-    best, least = splat(x, -math.inf), splat(x, math.inf)
-    for i in range(0, rows, max(1, rows // SAMPLE)):
+    best, second, least = splat(x, -math.inf), splat(x, -math.inf), splat(x, math.inf)
+    for i in range(0, rows, (rows + SAMPLE - 1) // SAMPLE):
         v = load(x, source.start + i * source.pitch + j)
-        best, least = larger(v, best), smaller(v, least)
-    limit = splat(x, WIDE * nodes(x) / high)
-    varies_much = best - least >= limit
+        best, second = two_largest(v, best, second)
+        least = smaller(v, least)
+    guess = best if holds is None else second
+    varies_much = best - least >= splat(x, WIDE * nodes(x) / high)
     if any_set(varies_much):
-        surely = best
+        best, second = splat(x, -math.inf), splat(x, -math.inf)
         for i in range(rows):
-            surely = larger(load(x, source.start + i * source.pitch + j), surely)
-        best = select(varies_much, surely, best)
-    keep(kept, MAXIMUM, slot, best)
+            best, second = two_largest(load(x, source.start + i * source.pitch + j), best, second)
+        guess = select(varies_much, best if holds is None else second, guess)
+    keep(kept, LARGEST, slot, guess)
 
 
 @inline
@@ -173,78 +181,88 @@ def bias(x):
 
 
 @inline
-def sum_down(source, j, rows, terms, maximum, floor, magic, high, low, soon):
-    """Return the sums of the terms of a vector of columns, what they lost, and the maxima, passing over NaN.
+def hold_out(held, group):
+    """Return the largest of each lane of `held` and the four vectors of a group, and all the others as a group."""
+    a, b, c, d = quarters(group)
+    held, a = larger(a, held), smaller(held, a)  # a NaN is not held
+    held, b = larger(b, held), smaller(held, b)
+    held, c = larger(c, held), smaller(held, c)
+    held, d = larger(d, held), smaller(held, d)
+    return held, join(a, b, c, d)
 
-    The terms are written to `terms` unless that is None. With a maximum, elements equal to it are left out; with None,
-    the sums are larger by the bias. The matrices in `soon` are fetched meanwhile.
+
+@inline
+def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon):
+    """Return the sums of the terms of a vector of columns plus the bias, what they lost, the largest, what is held out.
+
+    The terms are written to `terms` unless that is None. Unless `holds` is None, `held` is held out until there is a
+    larger element. The matrices in `soon` are fetched meanwhile.
     """
     x = source.data
     group_magic, group_floor = join(magic, magic, magic, magic), join(floor, floor, floor, floor)
     high, low = splat_group(x, high), splat_group(x, low)
-    lost, best = splat(x, 0.0), splat(x, -math.inf)
-    total = splat(x, bias(x)) if maximum is None else lost
+    total, lost, largest = splat(x, bias(x)), splat(x, 0.0), splat(x, -math.inf)
     for i in range(0, rows, 4):
-        if soon is not None:
-            fetch_four(soon[0], i, j, rows)
-            fetch_four(soon[1], i, j, rows)
+        fetch_four(soon[0], i, j, rows)
+        fetch_four(soon[1], i, j, rows)
         v = load_rows(source, i, j, rows)
+        if holds is not None:
+            held, v = hold_out(held, v)
         e, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
         if terms is not None:
             store_rows(terms, i, j, rows, e)
-        if maximum is not None:
-            is_maximum = v == join(maximum, maximum, maximum, maximum)
-            large, small = select(is_maximum, 0.0, large), select(is_maximum, 0.0, small)
-            total, lost = add_four_exactly(total, lost, large)
-            lost = lost + sum_of_four(small)
-        else:
-            a, b, c, d = quarters(v)
-            best = larger(larger(larger(a, b), larger(c, d)), best)
-            total, rests = add_group(total, large)
-            lost = lost + (sum_of_four(rests) + sum_of_four(small))
-    return total, lost, best
+        a, b, c, d = quarters(v)
+        largest = larger(larger(larger(a, b), larger(c, d)), largest)
+        total, rests = add_group(total, large)
+        lost = lost + (sum_of_four(rests) + sum_of_four(small))
+    return total, lost, largest, held
 
 
 @inline
-def add_sums(kept, j, total, lost, start):
-    """Add the sums of a chunk, which began at `start`, to those of a vector of columns."""
+def add_sums(kept, j, total, lost):
+    """Add the sums of a chunk, which began at the bias, to those of a vector of columns."""
     keep(kept, PART, j, total)
     keep(kept, PART_LOST, j, lost)
     for k in range(j, j + lanes(kept.numbers), 8):
-        part, part_lost = recall_wide(kept, PART, k) - start, recall_wide(kept, PART_LOST, k)
+        part, part_lost = recall_wide(kept, PART, k) - bias(kept.numbers), recall_wide(kept, PART_LOST, k)
         whole, rest = sums_of(kept, k)
         whole, rest = add_exactly(whole, rest + part_lost, part)
         keep_sums(kept, k, whole, rest)
 
 
 @inline
-def sum_chunk(source, rows, slots, last, is_first, terms, kept, high, low, soon):
+def sum_chunk(source, rows, slots, last, is_first, terms, holds, kept, high, low, soon):
     """Add the terms of a chunk, which are kept unless `terms` is None, to the sums of its columns.
 
-    No vector begins behind the column `last`: the last one may overlap the one before.
+    No vector begins behind the column `last`: the last one may overlap the one before. Unless `holds` is None, the
+    largest element is held out.
     """
     x = kept.numbers
     for slot in range(0, slots, lanes(x)):
         j = min(slot, last)
         if is_first:
-            guess_maxima(source, j, rows, kept, slot, high)
+            guess_largest(source, j, rows, holds, kept, slot, high)
         total, lost = splat(x, 0.0), splat(x, 0.0)
         for _ in range(2):
             raise_pivots(kept, slot, high)
-            magic, floor = recall(kept, MAGIC, slot), recall(kept, FLOOR, slot)
-            total, lost, best = sum_down(source, j, rows, terms, None, floor, magic, high, low, soon)
-            maximum = recall(kept, MAXIMUM, slot)
-            unsuited = recall(kept, LIMIT, slot) < best
+            magic, floor, held = recall(kept, MAGIC, slot), recall(kept, FLOOR, slot), recall(kept, HELD, slot)
+            total, lost, seen, held = sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
+            largest = recall(kept, LARGEST, slot)
+            unsuited = recall(kept, LIMIT, slot) < seen
             if not any_set(unsuited):
-                keep(kept, MAXIMUM, slot, larger(best, maximum))
+                keep(kept, LARGEST, slot, larger(seen, largest))
+                keep(kept, HELD, slot, held)
                 break
-            keep(kept, MAXIMUM, slot, select(unsuited, best, maximum))
-        add_sums(kept, slot, total, lost, bias(x))
+            keep(kept, LARGEST, slot, select(unsuited, seen, largest))
+        add_sums(kept, slot, total, lost)
 
 
 @inline
-def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, kept, high, low):
-    """Sum the columns of a strip, of which nothing is kept; return where its slots end, and its last vector begins."""
+def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, holds, kept, high, low):
+    """Sum the columns of a strip, of which no terms are kept; return where its slots end, and its last vector begins.
+
+    Unless `holds` is None, the largest elements are held out.
+    """
     x = part_of(all_x, strip)
     slots, column = slots_of(kept.numbers, strip), last_column(x, strip)
     clear(kept, slots)
@@ -253,7 +271,7 @@ def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, kept
         rows = min(CHUNK, n - i)
         source = bring(rows_from(x, i), rows, strip, tile)
         soon = soon_wanted(chunk_after(all_x, block, c, last, all_planes, n, inner, width), strip, slots)
-        sum_chunk(source, rows, slots, column, c == 0, None, kept, high, low, (soon, None))
+        sum_chunk(source, rows, slots, column, c == 0, None, holds, kept, high, low, (soon, None))
     return slots, column
 
 
@@ -267,7 +285,7 @@ def pivots(kept, j):
 def sum_of(kept, j, high):
     """Return the sums of 8 columns in two parts, NaN where there is a NaN or no pivot."""
     total, lost = sums_of(kept, j)
-    return add_smaller(select(has_pivot(kept.numbers, recall_wide(kept, MAXIMUM, j), high), total, math.nan), lost)
+    return add_smaller(select(has_pivot(kept.numbers, recall_wide(kept, LARGEST, j), high), total, math.nan), lost)
 
 
 @inline
@@ -282,5 +300,5 @@ def settle(array, place, count, last, width):
 @inline
 def settle_all(kept, strip, last):
     """Settle what the second pass needs."""
-    for what in (FIRST, SECOND, MAGIC, FLOOR):
+    for what in (FIRST, SECOND, MAGIC, FLOOR, HELD, TOP):
         settle(kept.numbers, what * kept.room, strip.count, last, lanes(kept.numbers))

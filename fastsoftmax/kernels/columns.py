@@ -4,8 +4,7 @@ x has the shape (planes, n, inner); axis 1 is reduced. A strip of columns (`stri
 
 softmax        one exp an element, kept in the result and scaled from there; in a tile where the result is the input or
                has a narrower type; two where columns are too long for that.
-log_softmax    one exp an element. In columns where the largest element holds most of the sum, the others are summed
-               once more without it.
+log_softmax    one exp an element.
 logsumexp      one exp an element.
 
 What a second pass reads it reads from the last row to the first, so that what was read last is still in a cache.
@@ -32,26 +31,23 @@ from fastsoftmax.kernels.column_results import (
 )
 from fastsoftmax.kernels.column_sums import (
     FIRST,
-    FLOOR,
+    HELD,
     KEPT,
-    MAGIC,
-    MAXIMUM,
+    LARGEST,
     SECOND,
     SUMS,
+    TOP,
     TOTAL,
     Kept,
-    add_sums,
     clear,
-    clear_sums,
+    has_pivot,
     keep,
     keep_sums,
     pivots,
-    recall,
     recall_wide,
     settle,
     settle_all,
     sum_chunk,
-    sum_down,
     sum_of,
     sum_strip,
     sums_of,
@@ -85,16 +81,17 @@ from fastsoftmax.kernels.strips import (
 )
 from fastsoftmax.simd import (
     absolute,
-    choose,
     copy_one,
     count_set,
     fma,
     keep_alive,
     lanes,
+    larger,
     load_wide,
     pointer_to,
     select,
     shift_exponent,
+    smaller,
     splat_wide,
     store_first,
 )
@@ -145,7 +142,7 @@ def softmax_columns(
                 out_soon = Matrix(out_here.data, out_here.start, out_here.outer, 0)
             soon = soon_wanted(x_soon, strip, slots), soon_wanted(out_soon, strip, slots)
             terms_here = rows_from(terms, i if is_kept else 0)
-            sum_chunk(source, rows, slots, column, c == 0, terms_here, kept, high, low, soon)
+            sum_chunk(source, rows, slots, column, c == 0, terms_here, None, kept, high, low, soon)
             keep_magics(kept, slots, rows_from(magics, c))
         has_odd = keep_inverses(kept, slots, high)
         settle_all(kept, strip, column)
@@ -168,73 +165,53 @@ def softmax_columns(
 
 
 @inline
+def others_over_held(kept, j, high, low):
+    """Return the sums of 8 columns without what is held out, in units of that, in two parts."""
+    held, largest = recall_wide(kept, HELD, j), recall_wide(kept, LARGEST, j)
+    total, lost = sums_of(kept, j)
+    is_nothing = largest == -math.inf  # then only floors have been summed, or NaN
+    total, lost = select(is_nothing, total - total, total), select(is_nothing, lost - lost, lost)
+    rest, rest_low = add_smaller(total, lost)
+    scaled = held * high
+    n = (scaled + MAGIC_DOUBLE) - MAGIC_DOUBLE
+    unit, unit_low = exp2_in_parts(scaled - n, fma(held, high, 0.0 - scaled) + held * low)
+    inverse = 1.0 / unit
+    others = rest * inverse
+    others_low = (fma(0.0 - others, unit, rest) + fma(0.0 - others, unit_low, rest_low)) * inverse
+    shift = smaller(pivots(kept, j) - n, splat_wide(0.0))  # in two steps: the power may be smaller than any number
+    first = larger(shift, splat_wide(-1000.0))
+    second = larger(shift - first, splat_wide(-1000.0))
+    one = splat_wide(1.0)
+    power, more = shift_exponent(one, first + MAGIC_DOUBLE), shift_exponent(one, second + MAGIC_DOUBLE)
+    return others * power * more, others_low * power * more
+
+
+@inline
 def keep_logs(kept, slots, high, temperature):
-    """Keep minus the logarithms of the sums of a strip in two parts.
+    """Keep minus the logarithms of the sums of a strip in two parts, and what log_softmax is of the largest elements.
 
-    Tell whether some are NaN, and whether in some columns the largest element holds most of the sum.
+    Tell whether some are NaN.
     """
-    has_odd, has_peaks = False, False
+    x, has_odd = kept.numbers, False
+    high_wide, low_wide = log2e_wide(temperature)
+    scale = 1.0 / temperature
+    scale_low = fma(-scale, temperature, 1.0) * scale
     for j in range(0, slots, 8):
-        total, lost = sum_of(kept, j, high)
-        a, b = log_in_parts(total, lost, pivots(kept, j))
-        log = a + b
-        keep_in_two_parts(kept.numbers, FIRST * kept.room + j, SECOND * kept.room + j, 0.0 - log, (log - a) - b)
-        has_odd = has_odd or count_set(total == total) < 8
-        has_peaks = has_peaks or count_set(is_peaked(kept, j, temperature)) > 0
-    return has_odd, has_peaks
-
-
-@inline
-def is_peaked(kept, j, temperature):
-    """Tell of which of 8 columns the largest element holds so much of the sum that its logarithm nearly vanishes."""
-    log_share = recall_wide(kept, MAXIMUM, j) / temperature + recall_wide(kept, FIRST, j)
-    return log_share >= choose(kept.numbers, -0.1625, -0.5)
-
-
-@inline
-def keep_logs_around_peaks(kept, slots, temperature):
-    """Do the same for the columns with a peak, from the sums without it."""
-    high, low = log2e_wide(temperature)
-    for j in range(0, slots, 8):
-        wanted = is_peaked(kept, j, temperature)
-        if count_set(wanted) == 0:
-            continue
-        maximum = recall_wide(kept, MAXIMUM, j)
-        scaled = maximum * high
-        n = (scaled + MAGIC_DOUBLE) - MAGIC_DOUBLE
-        peak, peak_low = exp2_in_parts(scaled - n, fma(maximum, high, 0.0 - scaled) + maximum * low)
-        power = shift_exponent(splat_wide(1.0), (n - pivots(kept, j)) + MAGIC_DOUBLE)
-        peak, peak_low = peak * power, peak_low * power
-        rest, rest_low = add_smaller(*sums_of(kept, j))
-        others = rest / peak
-        others_low = (fma(0.0 - others, peak, rest) + fma(0.0 - others, peak_low, rest_low)) / peak
+        held, largest = recall_wide(kept, HELD, j), recall_wide(kept, LARGEST, j)
+        others, others_low = others_over_held(kept, j, high_wide, low_wide)
+        others = select(has_pivot(x, held, high), others, math.nan)
+        others = select(largest == -math.inf, others, select(has_pivot(x, largest, high), others, math.nan))
+        is_known = others == others
         u = others + 1.0
         a, b = log_in_parts(u, (others - (u - 1.0)) + others_low, 0.0)
-        quotient = maximum / temperature
-        quotient_low = fma(quotient, -temperature, maximum) / temperature
+        keep(kept, TOP, j, 0.0 - (a + b))
+        quotient = held * scale
+        quotient_low = fma(held, splat_wide(scale), 0.0 - quotient) + held * scale_low
         log, rest = add_exactly(quotient, quotient_low + b, a)
-        keep(kept, FIRST, j, select(wanted, 0.0 - log, recall_wide(kept, FIRST, j)))
-        rest = ((0.0 - log) - recall_wide(kept, FIRST, j)) - rest
-        keep(kept, SECOND, j, select(wanted, rest, recall_wide(kept, SECOND, j)))
-
-
-@inline
-def sum_around_peaks(x, n, strip, slots, last, tile, temperature, kept, high, low):
-    """Sum the terms of a strip again without the largest elements."""
-    clear_sums(kept, slots)
-    for c in range(chunks_of(n)):
-        i = c * CHUNK
-        rows = min(CHUNK, n - i)
-        source = bring(rows_from(x, i), rows, strip, tile)
-        for slot in range(0, slots, lanes(kept.numbers)):
-            peaks = 0
-            for k in range(slot, slot + lanes(kept.numbers), 8):
-                peaks += count_set(is_peaked(kept, k, temperature))
-            if peaks > 0:
-                j, maximum = min(slot, last), recall(kept, MAXIMUM, slot)
-                floor, magic = recall(kept, FLOOR, slot), recall(kept, MAGIC, slot)
-                total, lost, _ = sum_down(source, j, rows, None, maximum, floor, magic, high, low, (None, None))
-                add_sums(kept, slot, total, lost, 0.0)
+        log = select(is_known, log, math.nan)
+        keep_in_two_parts(x, FIRST * kept.room + j, SECOND * kept.room + j, 0.0 - log, 0.0 - rest)
+        has_odd = has_odd or count_set(is_known) < 8
+    return has_odd
 
 
 @kernel(*PARAMETERS)
@@ -254,11 +231,8 @@ def log_softmax_columns(
         strip = strip_of(block, width, inner, all_planes)
         tile = Matrix(pointer_to(tile_room), 0, strip.count, room)
         x_here, out_here = part_of(all_x, strip), part_of(all_out, strip)
-        slots, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, kept, high, low)
-        has_odd, has_peaks = keep_logs(kept, slots, high, temperature)
-        if has_peaks:
-            sum_around_peaks(x_here, n, strip, slots, column, tile, temperature, kept, high, low)
-            keep_logs_around_peaks(kept, slots, temperature)
+        slots, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, True, kept, high, low)
+        has_odd = keep_logs(kept, slots, high, temperature)
         settle_all(kept, strip, column)
         odd = count_odd(kept, strip, has_odd)
         rows_of_odd = np.empty(odd * n, x.dtype)
@@ -297,7 +271,7 @@ def logsumexp_columns(
     for block in range(first, last):
         strip = strip_of(block, width, inner, all_planes)
         tile = Matrix(pointer_to(tile_room), 0, strip.count, room)
-        slots, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, kept, high, low)
+        slots, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, None, kept, high, low)
         has_odd = False
         for j in range(0, slots, 8):
             total, lost = sum_of(kept, j, high)
