@@ -27,7 +27,8 @@ from fastsoftmax.ladder import Way
 TASK = 2**17  # elements that one thread takes at a time
 AT_ONCE = 2**24  # elements that one call of a kernel takes in any case: Ctrl-C waits for it
 THREADED = 2**20  # elements from which on threads pay: to wake one takes as long as 2^18 of them
-WIDEST = 4096  # bytes of a row that make a strip of columns; half of that where softmax keeps its terms
+WIDEST = 4096  # bytes of a row that make a strip of columns
+KEPT_OUT, KEPT_TILE = 2, 4  # by how much narrower they are where softmax keeps its terms in the result, in the tile
 NARROWEST = 64  # columns of a plane that do not share a strip with those of others
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 TILE = 2**15  # elements that are copied at a time
@@ -262,7 +263,9 @@ def strips(op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_ou
     lanes = 64 // itemsize
     reads_x = dtype in arrays.NATIVE and inner >= NARROWEST
     in_tile = op == "softmax" and not in_out and n <= TALL
-    widest = WIDEST // itemsize // (2 if op == "softmax" and (in_out or in_tile) else 1)
+    widest = WIDEST // itemsize
+    if op == "softmax" and (in_out or in_tile):
+        widest //= KEPT_OUT if in_out else KEPT_TILE
     tile_rows = n if in_tile else CHUNK
     if inner <= widest:
         width = inner if reads_x else min(widest, inner * planes)
