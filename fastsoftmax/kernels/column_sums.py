@@ -62,7 +62,8 @@ from fastsoftmax.simd import (
     store,
 )
 
-SAMPLE = 8  # rows of the first chunk from which the pivots are guessed
+SAMPLE = 8  # rows of the first chunk from which the pivots are guessed ...
+FEW = 32  # ... unless it has no more than so many: then all
 WIDE = 16  # exponents that these may span, or the guess is not one
 RISE = 10  # an element up to 2 to this power times the one that a pivot is for still suits it
 
@@ -160,13 +161,14 @@ def guess_largest(source, j, rows, holds, kept, slot, high):
     """
     x = source.data
     best, second, least = splat(x, -math.inf), splat(x, -math.inf), splat(x, math.inf)
-    for i in range(0, rows, (rows + SAMPLE - 1) // SAMPLE):
+    step = 1 if rows <= FEW else (rows + SAMPLE - 1) // SAMPLE
+    for i in range(0, rows, step):
         v = load(x, source.start + i * source.pitch + j)
         best, second = two_largest(v, best, second)
         least = smaller(v, least)
     guess = best if holds is None else second
     varies_much = best - least >= splat(x, WIDE * nodes(x) / high)
-    if any_set(varies_much):
+    if step > 1 and any_set(varies_much):
         best, second = splat(x, -math.inf), splat(x, -math.inf)
         for i in range(rows):
             best, second = two_largest(load(x, source.start + i * source.pitch + j), best, second)
