@@ -65,6 +65,39 @@ def test_the_top_of_log_softmax_is_exact_at_any_temperature(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_around_the_largest_exponents_there_is_a_pivot_for(op, dtype, rng):
+    """Also where a chunk has none and the next one has, and where the limit itself depends on how it is rounded."""
+    limit = 2**17 * np.log(2)
+    for n in (5, 64, 128, 200):
+        x = np.full((n, 64), -limit)
+        x[:, :16] += rng.normal(0, 0.1, (n, 16))
+        x[64:, 8:24] += np.linspace(0.01, 10, 16)
+        x[64:, 24:28] += [100, 3000, 5000, limit]
+        x[1:, 28:40] -= 3
+        x[:, 28:40] += np.linspace(-1, 1, 12) / 64
+        x[1:, 40:] -= 1000
+        for y in (x, -x):
+            y = y.astype(dtype)
+            assert_exact(op, y, 0, call(op, y, 0), note=f"{n} rows:")
+
+
+def test_the_limit_of_pivots_as_float32_rounds_it():
+    for value in (-90852.1875, 90852.1875):
+        x = np.full((5, 64), value, np.float32)
+        x[1:] -= 3
+        for op in OPS:
+            assert_exact(op, x, 0, call(op, x, 0))
+
+
+@pytest.mark.parametrize("op", OPS[:2])
+def test_one_number_beside_nan_is_nan(op):
+    for column in ([5, np.nan], [np.nan, 5], [5, -np.inf, np.nan], [np.nan, -np.inf, 5]):
+        x = np.tile(np.array(column, np.float32)[:, None], (1, 70))
+        assert np.isnan(call(op, x, 0)).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_an_element_beside_nothing_has_a_logarithm_of_zero(dtype):
     for value in (-80_000.0, -3000.0, -1.0, 0.0, 2.5, 3000.0, 80_000.0):
         x = np.full((5, 70), -np.inf, dtype)

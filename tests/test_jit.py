@@ -129,6 +129,15 @@ def test_a_kernel_takes_what_its_parameters_say_and_nothing_else(dtype):
     assert len(compiled.signatures) == 1
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_without_its_checks_a_kernel_does_the_same(dtype):
+    x, out = np.arange(5, dtype=dtype), np.zeros(5, dtype)
+    x.flags.writeable = False
+    for _ in range(2):
+        scale.unchecked(np.dtype(dtype))(x, out, 4, 2.0)
+        np.testing.assert_array_equal(out, [0, 2, 4, 6, 0])
+
+
 def test_a_type_that_is_none_is_refused():
     with pytest.raises((AttributeError, KeyError, TypeError)):
         rows.softmax_rows[np.dtype("U3")]

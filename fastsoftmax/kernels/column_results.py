@@ -62,7 +62,7 @@ def keep_powers(kept, slots, magics):
     least = choose(x, -126.0, -1022.0) - spare(x)  # with a lower power shares have vanished
     for j in range(0, slots, lanes(x)):
         shift = pivot_in(x, load(magics.data, magics.start + j)) - pivot_in(x, recall(kept, MAGIC, j))
-        shift = smaller(shift, splat(x, 0.0))  # a column of -inf so far had no pivot
+        shift = smaller(shift, splat(x, 0.0))  # a column that had no pivot then had 0
         power = shift_exponent(splat(x, 1.0), larger(shift, splat(x, least)) + (magic_integer(x) + spare(x)))
         keep(kept, PART, j, select(shift < least, 0.0, power))
 
@@ -141,7 +141,7 @@ def write_quotients(x, out, n, strip, high, low, kept):
 
 
 @inline
-def log_share(v, held, top, lowest, scale, scale_low, log, log_low):
+def log_share_or_top(v, held, top, lowest, scale, scale_low, log, log_low):
     """Return v over the temperature less the logarithm of its sum: `top` for the largest element, so as exact."""
     return select(v == held, top, minus_log_sum(v, lowest, scale, scale_low, log, log_low))
 
@@ -153,10 +153,10 @@ def write_log_share(x, froms, kept, slot, out, places, j, count, scale, scale_lo
     held, top = recall(kept, HELD, slot), recall(kept, TOP, slot)
     from_a, from_b, from_c, from_d = froms
     a, b, c, d = places
-    value_a = log_share(load_columns(x, from_a + j, count), held, top, lowest, scale, scale_low, log, log_low)
-    value_b = log_share(load_columns(x, from_b + j, count), held, top, lowest, scale, scale_low, log, log_low)
-    value_c = log_share(load_columns(x, from_c + j, count), held, top, lowest, scale, scale_low, log, log_low)
-    value_d = log_share(load_columns(x, from_d + j, count), held, top, lowest, scale, scale_low, log, log_low)
+    value_a = log_share_or_top(load_columns(x, from_a + j, count), held, top, lowest, scale, scale_low, log, log_low)
+    value_b = log_share_or_top(load_columns(x, from_b + j, count), held, top, lowest, scale, scale_low, log, log_low)
+    value_c = log_share_or_top(load_columns(x, from_c + j, count), held, top, lowest, scale, scale_low, log, log_low)
+    value_d = log_share_or_top(load_columns(x, from_d + j, count), held, top, lowest, scale, scale_low, log, log_low)
     store_columns(out, a + j, value_a, count)
     store_columns(out, b + j, value_b, count)
     store_columns(out, c + j, value_c, count)

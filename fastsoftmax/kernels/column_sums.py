@@ -27,7 +27,7 @@ from fastsoftmax.kernels.exponential import (
     nodes,
     pivot_in,
 )
-from fastsoftmax.kernels.pivot import MAX_PIVOT, add_group, aim, lowest_exponent, sum_of_four
+from fastsoftmax.kernels.pivot import MAX_GUESS, MAX_PIVOT, add_group, aim, lowest_exponent, sum_of_four
 from fastsoftmax.kernels.strips import (
     CHUNK,
     bring,
@@ -128,8 +128,21 @@ def has_pivot(x, largest, high):
 
 
 @inline
+def is_within(x, largest, high):
+    """Tell of which columns with such largest elements the sums are right.
+
+    A chunk of elements so low that they have no pivot has been summed with another: it must have vanished beside this.
+    """
+    return absolute(largest * (high / nodes(x))) < MAX_GUESS
+
+
+@inline
 def raise_pivots(kept, j, high):
-    """Choose the pivots of a vector of columns for their largest elements, and bring the sums to them."""
+    """Choose the pivots of a vector of columns for their largest elements, and bring the sums to them.
+
+    Elements that have none, -inf or nearly, get 0: their terms vanish beside others, or nothing else comes, and the
+    column is done the careful way.
+    """
     x = kept.numbers
     largest, step = recall(kept, LARGEST, j), nodes(x) / high
     k = fma(largest, splat(x, high / nodes(x)), splat(x, magic_integer(x))) - magic_integer(x)
@@ -148,7 +161,7 @@ def raise_pivots(kept, j, high):
 
 
 @inline
-def two_largest(v, best, second):
+def larger_two(v, best, second):
     """Return the largest and second largest of what has been seen and v, NaN passed over."""
     return larger(v, best), larger(smaller(best, v), second)
 
@@ -164,14 +177,14 @@ def guess_largest(source, j, rows, holds, kept, slot, high):
     step = 1 if rows <= FEW else (rows + SAMPLE - 1) // SAMPLE
     for i in range(0, rows, step):
         v = load(x, source.start + i * source.pitch + j)
-        best, second = two_largest(v, best, second)
+        best, second = larger_two(v, best, second)
         least = smaller(v, least)
     guess = best if holds is None else second
     varies_much = best - least >= splat(x, WIDE * nodes(x) / high)
     if step > 1 and any_set(varies_much):
         best, second = splat(x, -math.inf), splat(x, -math.inf)
         for i in range(rows):
-            best, second = two_largest(load(x, source.start + i * source.pitch + j), best, second)
+            best, second = larger_two(load(x, source.start + i * source.pitch + j), best, second)
         guess = select(varies_much, best if holds is None else second, guess)
     keep(kept, LARGEST, slot, guess)
 
@@ -245,7 +258,7 @@ def sum_chunk(source, rows, slots, last, is_first, terms, holds, kept, high, low
         if is_first:
             guess_largest(source, j, rows, holds, kept, slot, high)
         total, lost = splat(x, 0.0), splat(x, 0.0)
-        for _ in range(2):
+        for _ in range(2):  # twice at most: the second time what was seen is what the pivots are for
             raise_pivots(kept, slot, high)
             magic, floor, held = recall(kept, MAGIC, slot), recall(kept, FLOOR, slot), recall(kept, HELD, slot)
             total, lost, seen, held = sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
@@ -287,7 +300,7 @@ def pivots(kept, j):
 def sum_of(kept, j, high):
     """Return the sums of 8 columns in two parts, NaN where there is a NaN or no pivot."""
     total, lost = sums_of(kept, j)
-    return add_smaller(select(has_pivot(kept.numbers, recall_wide(kept, LARGEST, j), high), total, math.nan), lost)
+    return add_smaller(select(is_within(kept.numbers, recall_wide(kept, LARGEST, j), high), total, math.nan), lost)
 
 
 @inline

@@ -8,7 +8,7 @@ log_softmax    one exp an element.
 logsumexp      one exp an element.
 
 What a second pass reads it reads from the last row to the first, so that what was read last is still in a cache.
-Columns with NaN, inf or huge numbers are brought into a row, one by one, and done the careful way.
+Columns with NaN, inf or huge numbers are brought into rows and done the careful way.
 
 Error bounds, in units in the last place: softmax 2, log_softmax 2, logsumexp 1 (one ulp of 1.0 near 0).
 """
@@ -41,6 +41,7 @@ from fastsoftmax.kernels.column_sums import (
     Kept,
     clear,
     has_pivot,
+    is_within,
     keep,
     keep_sums,
     pivots,
@@ -141,7 +142,7 @@ def softmax_columns(
             elif not is_kept:  # it would be fetched much too soon: then always the same
                 out_soon = Matrix(out_here.data, out_here.start, out_here.outer, 0)
             soon = soon_wanted(x_soon, strip, slots), soon_wanted(out_soon, strip, slots)
-            terms_here = rows_from(terms, i if is_kept else 0)
+            terms_here = rows_from(terms, i if is_kept else 0)  # where they are not kept, no one reads them
             sum_chunk(source, rows, slots, column, c == 0, terms_here, None, kept, high, low, soon)
             keep_magics(kept, slots, rows_from(magics, c))
         has_odd = keep_inverses(kept, slots, high)
@@ -200,7 +201,7 @@ def keep_logs(kept, slots, high, temperature):
         held, largest = recall_wide(kept, HELD, j), recall_wide(kept, LARGEST, j)
         others, others_low = others_over_held(kept, j, high_wide, low_wide)
         others = select(has_pivot(x, held, high), others, math.nan)
-        others = select(largest == -math.inf, others, select(has_pivot(x, largest, high), others, math.nan))
+        others = select(largest == -math.inf, others, select(is_within(x, largest, high), others, math.nan))
         is_known = others == others
         u = others + 1.0
         a, b = log_in_parts(u, (others - (u - 1.0)) + others_low, 0.0)

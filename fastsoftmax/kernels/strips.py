@@ -20,6 +20,8 @@ CHUNK = 64  # rows after which a sum moves on to float64: the small parts are ad
 Matrix = collections.namedtuple("Matrix", "data start outer pitch")
 #: Columns that are done at once: `count` from `column` on, of each of some planes.
 Strip = collections.namedtuple("Strip", "plane planes column count")
+#: Rows of some vectors each, a pitch apart.
+Lines = collections.namedtuple("Lines", "data start pitch vectors")
 
 
 @inline
@@ -182,23 +184,23 @@ def store_rows(matrix, i, j, rows, group):
 
 @inline
 def soon_wanted(matrix, strip, slots):
-    """Return the matrix that begins with what is wanted soon, as `fetch_four` takes it: `outer` vectors a row.
+    """Return the lines of a chunk of a strip that is wanted soon, the matrix beginning with it.
 
     Narrow planes are taken to lie behind one another; if they do not, that costs time only.
     """
     vectors = slots // lanes(matrix.data)
-    return Matrix(matrix.data, matrix.start, vectors if strip.planes == 1 else vectors * CHUNK, matrix.pitch)
+    return Lines(matrix.data, matrix.start, matrix.pitch, vectors if strip.planes == 1 else vectors * CHUNK)
 
 
 @inline
-def fetch_four(matrix, i, j, rows):
-    """Ask for four vectors of a chunk of a matrix, unless it is None, while row i of column j of such a chunk is done.
+def fetch_four(soon, i, j, rows):
+    """Ask for four vectors of what is wanted soon, unless it is None, while row i of column j of a chunk is done.
 
     They are asked for in the order of memory, along the rows.
     """
-    if matrix is not None:
-        number = j // lanes(matrix.data) * rows + i
-        row = number // matrix.outer
-        place = matrix.start + row * matrix.pitch + (number - row * matrix.outer) * lanes(matrix.data)
+    if soon is not None:
+        number = j // lanes(soon.data) * rows + i
+        row = number // soon.vectors
+        place = soon.start + row * soon.pitch + (number - row * soon.vectors) * lanes(soon.data)
         for k in range(4):
-            prefetch(matrix.data, place + k * lanes(matrix.data))
+            prefetch(soon.data, place + k * lanes(soon.data))
