@@ -9,8 +9,8 @@ from fastsoftmax.jit import inline
 from fastsoftmax.kernels.column_sums import FIRST, FLOOR, HELD, MAGIC, PART, SECOND, TOP, keep, recall, settle, sum_of
 from fastsoftmax.kernels.exponential import exponential, magic_integer, nodes, pivot_in
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
-from fastsoftmax.kernels.rows import inverse_in_parts, lowest_of, minus_log_sum, one_over, share
-from fastsoftmax.kernels.strips import CHUNK, chunks_of, four_rows, load_columns, rows_from, slots_of, store_columns
+from fastsoftmax.kernels.rows import inverse_in_parts, log_share, lowest_of, one_over, share
+from fastsoftmax.kernels.strips import chunk_of, chunks_of, four_rows, load_columns, rows_from, slots_of, store_columns
 from fastsoftmax.simd import (
     choose,
     copy_one,
@@ -90,8 +90,7 @@ def write_shares(terms, out, n, strip, last, magics, kept):
         of_chunk = rows_from(magics, c)
         settle(magics.data, of_chunk.start, count, last, lanes(kept.numbers))
         keep_powers(kept, slots, of_chunk)
-        first = c * CHUNK
-        rows = min(CHUNK, n - first)
+        first, rows = chunk_of(c, n)
         for p in range(strip.planes):
             slot = p * count
             for i in range(first, first + rows, 4):
@@ -141,22 +140,16 @@ def write_quotients(x, out, n, strip, high, low, kept):
 
 
 @inline
-def log_share_or_top(v, held, top, lowest, scale, scale_low, log, log_low):
-    """Return v over the temperature less the logarithm of its sum: `top` for the largest element, so as exact."""
-    return select(v == held, top, minus_log_sum(v, lowest, scale, scale_low, log, log_low))
-
-
-@inline
 def write_log_share(x, froms, kept, slot, out, places, j, count, scale, scale_low, lowest):
     """Write a vector of each of four rows of elements over the temperature less the logarithms of their sums."""
     log, log_low = recall(kept, FIRST, slot), recall(kept, SECOND, slot)
     held, top = recall(kept, HELD, slot), recall(kept, TOP, slot)
     from_a, from_b, from_c, from_d = froms
     a, b, c, d = places
-    value_a = log_share_or_top(load_columns(x, from_a + j, count), held, top, lowest, scale, scale_low, log, log_low)
-    value_b = log_share_or_top(load_columns(x, from_b + j, count), held, top, lowest, scale, scale_low, log, log_low)
-    value_c = log_share_or_top(load_columns(x, from_c + j, count), held, top, lowest, scale, scale_low, log, log_low)
-    value_d = log_share_or_top(load_columns(x, from_d + j, count), held, top, lowest, scale, scale_low, log, log_low)
+    value_a = log_share(load_columns(x, from_a + j, count), held, top, lowest, scale, scale_low, log, log_low)
+    value_b = log_share(load_columns(x, from_b + j, count), held, top, lowest, scale, scale_low, log, log_low)
+    value_c = log_share(load_columns(x, from_c + j, count), held, top, lowest, scale, scale_low, log, log_low)
+    value_d = log_share(load_columns(x, from_d + j, count), held, top, lowest, scale, scale_low, log, log_low)
     store_columns(out, a + j, value_a, count)
     store_columns(out, b + j, value_b, count)
     store_columns(out, c + j, value_c, count)

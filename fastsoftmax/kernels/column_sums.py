@@ -29,9 +29,9 @@ from fastsoftmax.kernels.exponential import (
 )
 from fastsoftmax.kernels.pivot import MAX_GUESS, MAX_PIVOT, add_group, aim, lowest_exponent, sum_of_four
 from fastsoftmax.kernels.strips import (
-    CHUNK,
     bring,
     chunk_after,
+    chunk_of,
     chunks_of,
     fetch_four,
     last_column,
@@ -282,8 +282,7 @@ def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, hold
     slots, column = slots_of(kept.numbers, strip), last_column(x, strip)
     clear(kept, slots)
     for c in range(chunks_of(n)):
-        i = c * CHUNK
-        rows = min(CHUNK, n - i)
+        i, rows = chunk_of(c, n)
         source = bring(rows_from(x, i), rows, strip, tile)
         soon = soon_wanted(chunk_after(all_x, block, c, last, all_planes, n, inner, width), strip, slots)
         sum_chunk(source, rows, slots, column, c == 0, None, holds, kept, high, low, (soon, None))

@@ -71,6 +71,7 @@ from fastsoftmax.kernels.strips import (
     bring,
     can_be_read,
     chunk_after,
+    chunk_of,
     chunks_of,
     either,
     last_column,
@@ -132,8 +133,7 @@ def softmax_columns(
         slots, column = slots_of(kept.numbers, strip), last_column(x_here, strip)
         clear(kept, slots)
         for c in range(chunks_of(n)):
-            i = c * CHUNK
-            rows = min(CHUNK, n - i)
+            i, rows = chunk_of(c, n)
             source = bring(rows_from(x_here, i), rows, strip, tile)
             x_soon = chunk_after(all_x, block, c, last, all_planes, n, inner, width)
             out_soon = rows_from(out_here, i)

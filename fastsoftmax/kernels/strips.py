@@ -31,6 +31,12 @@ def chunks_of(n):
 
 
 @inline
+def chunk_of(c, n):
+    """Return the first row of a chunk, and how many it has."""
+    return c * CHUNK, min(CHUNK, n - c * CHUNK)
+
+
+@inline
 def strip_of(block, strip, inner, all_planes):
     """Return the strip of a number; narrow planes share one."""
     together = max(1, strip // inner)
