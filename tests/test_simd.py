@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from helpers import FLOATS, run_python, same_bits
 from numba import njit, types
+from numba.core.registry import cpu_target
 
 from fastsoftmax import simd
+from fastsoftmax.simd import WIDE
 
 # How the four storage types lie in memory, and what they are.
 STORED = {
@@ -20,7 +22,7 @@ STORED = {
     "float16": (np.uint16, np.float16),
     "bfloat16": (np.int16, ml_dtypes.bfloat16),
 }
-LANES = {"float32": 16, "float64": 8, "float16": 16, "bfloat16": 16}
+LANES = {name: WIDE if name == "float64" else 2 * WIDE for name in STORED}
 HALVES = ("float16", "bfloat16")
 SIZES = ("vector", "group")
 
@@ -45,7 +47,7 @@ def pairs(dtype):
 
 def lanes_of(size, name):
     """The lanes of a vector, a group, two vectors or a wide vector for a storage type."""
-    return {"vector": LANES[name], "two": 2 * LANES[name], "group": 4 * LANES[name], "wide": 8}[size]
+    return {"vector": LANES[name], "two": 2 * LANES[name], "group": 4 * LANES[name], "wide": WIDE}[size]
 
 
 def computed(name):
@@ -271,24 +273,25 @@ def test_what_depends_on_the_type(kind, name):
         wide[1] = simd.choose(x, 1, 2.5)
         wide[2] = simd.rounded(x, 0.1)
         wide[3] = simd.rounded(x, 1e300)
-        simd.store(wide, 8, simd.splat_wide(0.1))
+        simd.store(wide, 4, simd.splat_wide(0.1))
         simd.store(out, 0, simd.splat(x, 0.1))
         simd.store(out, simd.lanes(x), simd.splat_group(x, -3))
 
-    wide, out = np.zeros(16), np.zeros(6 * LANES[name], computed(name))
+    wide, out = np.zeros(4 + WIDE), np.zeros(6 * LANES[name], computed(name))
     run(bits_of(np.zeros(16), name), out, wide)
     tenth = np.float64(computed(name).type(0.1))
-    expected = [8, 2.5, tenth, 1e300] if name == "float64" else [16, 1, tenth, np.inf]
-    np.testing.assert_array_equal(wide, [*expected, 0, 0, 0, 0, *[0.1] * 8])
+    expected = [2.5, tenth, 1e300] if name == "float64" else [1, tenth, np.inf]
+    np.testing.assert_array_equal(wide, [LANES[name], *expected, *[0.1] * WIDE])
     np.testing.assert_array_equal(out, np.repeat([tenth, -3, 0], np.multiply(LANES[name], [1, 4, 1])))
 
 
 def test_the_type_of_vectors():
+    assert (8 if "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2] else 4) == WIDE
     for stored, compute, lanes in (
-        (types.float32, types.float32, 16),
-        (types.float64, types.float64, 8),
-        (types.uint16, types.float32, 16),
-        (types.int16, types.float32, 16),
+        (types.float32, types.float32, 2 * WIDE),
+        (types.float64, types.float64, WIDE),
+        (types.uint16, types.float32, 2 * WIDE),
+        (types.int16, types.float32, 2 * WIDE),
     ):
         for array in (types.Array(stored, 1, "C"), types.CPointer(stored)):
             assert simd.vector_of(array) == simd.Vector(compute, lanes)
@@ -327,7 +330,7 @@ def test_ldexp_small():
 def test_split_exponent(vector):
     @compiled
     def lane_by_lane(x, m, n):
-        for i in range(0, x.size, 8):
+        for i in range(0, x.size, WIDE):
             a, b = simd.split_exponent(simd.load(x, i))
             simd.store(m, i, a)
             simd.store(n, i, b)
@@ -347,7 +350,7 @@ def test_split_exponent(vector):
     assert (m < np.sqrt(2)).all()
 
 
-NODE_BITS = {np.float32: 4, np.float64: 3}  # 16 and 8 nodes an octave
+NODE_BITS = {np.float32: 4 if WIDE == 8 else 3, np.float64: 3}  # 16 nodes an octave, or 8
 EXPONENT_BITS = {np.float32: 8, np.float64: 11}
 UNSIGNED = {np.float32: np.uint32, np.float64: np.uint64}
 
@@ -361,6 +364,7 @@ def test_add_node_adds_to_the_bits_where_nodes_are_counted(size, dtype):
     unsigned, shift = UNSIGNED[dtype], np.finfo(dtype).nmant - NODE_BITS[dtype]
     np.testing.assert_array_equal(out.view(unsigned), node.view(unsigned) + (steps.view(unsigned) << unsigned(shift)))
     assert simd.NODE_SHIFT[8 * node.itemsize] == shift
+    assert simd.NODES[8 * node.itemsize] == 2 ** NODE_BITS[dtype]
 
 
 def magic(dtype):
@@ -414,10 +418,10 @@ TABLE = """if True:
     from numba import njit
     from fastsoftmax import simd
 
-    for dtype, count in ((np.float32, 16), (np.float64, 8)):
+    for dtype, count in ((np.float32, simd.NODES[32]), (np.float64, simd.NODES[64])):
         unsigned = f"u{dtype().itemsize}"
         rng = np.random.default_rng(0)
-        single, double = rng.normal(0, 1, 16).astype(np.float32), rng.normal(0, 1, 8)
+        single, double = rng.normal(0, 1, simd.NODES[32]).astype(np.float32), rng.normal(0, 1, simd.NODES[64])
         bits = [[int(b) for b in entries.view(f"u{entries.itemsize}")] for entries in (single, double)]
         lookup = simd.lookup_table(*bits)
 
@@ -431,12 +435,17 @@ TABLE = """if True:
             for i in range(0, out.size, 4 * simd.lanes(out)):
                 simd.store(out, i, lookup(simd.load_group(numbers, i)))
 
+        @njit
+        def run_two(numbers, out):
+            for i in range(0, out.size, 2 * simd.lanes(out)):
+                simd.store(out, i, lookup(simd.load_two(numbers, i)))
+
         entries = single if dtype == np.float32 else double
         index = np.concatenate([np.arange(count), np.arange(count)[::-1], rng.integers(0, count, 64 * 15 - 2 * count)])
         for high in (np.zeros(index.size, unsigned), rng.integers(0, 2**32, index.size).astype(unsigned) * count,
                      np.full(index.size, -count).astype(unsigned)):
             numbers = (index.astype(unsigned) | high).view(dtype)
-            for kernel in (run, run_group):
+            for kernel in (run, run_two, run_group):
                 out = np.empty(index.size, dtype)
                 kernel(numbers, out)
                 np.testing.assert_array_equal(out, entries[index])
@@ -577,7 +586,7 @@ def test_keep_first_and_keep_last(size, dtype):
         simd.store(out, width, simd.keep_last(load(x, 0), count))
 
     x = np.arange(1, width + 1).astype(dtype)
-    x[2], x[5] = np.nan, np.inf
+    x[2], x[-1] = np.nan, np.inf
     for count in range(width + 1):
         out = np.full(2 * width, 7, dtype)
         run(x, out, count)
@@ -632,14 +641,14 @@ def test_load_group_wide_gives_four_wide_vectors(name):
     def run(x, out):
         a, b, c, d = simd.quarters(simd.load_group_wide(x, 3))
         simd.store(out, 0, a)
-        simd.store(out, 8, b)
-        simd.store(out, 16, c)
-        simd.store(out, 24, d)
+        simd.store(out, WIDE, b)
+        simd.store(out, 2 * WIDE, c)
+        simd.store(out, 3 * WIDE, d)
 
     x = bits_of(np.linspace(-9, 70, 40), name)
-    out = np.zeros(32)
+    out = np.zeros(4 * WIDE)
     run(x, out)
-    np.testing.assert_array_equal(out, read(x, name)[3:35])
+    np.testing.assert_array_equal(out, read(x, name)[3 : 3 + out.size])
 
 
 THROUGH_POINTERS = {
@@ -685,10 +694,10 @@ def test_keep_alive():
     def run(out):
         room = np.empty(out.size)
         pointer = simd.pointer_to(room)
-        for i in range(0, out.size, 8):
+        for i in range(0, out.size, WIDE):
             simd.store(pointer, i, simd.splat_wide(i))
         later = np.full(out.size, -1.0)  # would lie in the same place if `room` were gone
-        for i in range(0, out.size, 8):
+        for i in range(0, out.size, WIDE):
             simd.store(out, i, simd.load(pointer, i))
         simd.keep_alive(room)
         return later[0]
@@ -696,7 +705,7 @@ def test_keep_alive():
     out = np.empty(64)
     for _ in range(100):
         assert run(out) == -1
-        np.testing.assert_array_equal(out, np.arange(64) // 8 * 8)
+        np.testing.assert_array_equal(out, np.arange(64) // WIDE * WIDE)
 
 
 @pytest.mark.parametrize("name", STORED)
@@ -754,7 +763,7 @@ def test_prefetch_of_any_index_changes_nothing(name):
 @pytest.mark.parametrize("name", STORED)
 @pytest.mark.parametrize("wide", [False, True])
 def test_load_first_fills_with_minus_infinity(name, wide):
-    width = 8 if wide else LANES[name]
+    width = WIDE if wide else LANES[name]
     x = bits_of(np.arange(1, 40), name)
     for count in range(width + 1):
         out = np.zeros(16, np.float64 if wide or name == "float64" else np.float32)
@@ -766,7 +775,7 @@ def test_load_first_fills_with_minus_infinity(name, wide):
 @pytest.mark.parametrize("name", STORED)
 @pytest.mark.parametrize("wide", [False, True])
 def test_store_first_writes_nothing_beyond(name, wide):
-    width = 8 if wide else LANES[name]
+    width = WIDE if wide else LANES[name]
     x = np.arange(1, 17).astype(np.float64 if wide or name == "float64" else np.float32)
     for count in range(width + 1):
         out = bits_of(np.full(40, -3), name)
@@ -783,7 +792,7 @@ def test_nothing_behind_an_array_is_read_or_written():
         import ctypes, mmap
         import numpy as np
         from numba import njit
-        from fastsoftmax.simd import lanes, load_columns, load_first, load_first_wide, load_two_columns
+        from fastsoftmax.simd import WIDE, lanes, load_columns, load_first, load_first_wide, load_two_columns
         from fastsoftmax.simd import store, store_columns, store_first
 
         page = mmap.PAGESIZE
@@ -811,10 +820,10 @@ def test_nothing_behind_an_array_is_read_or_written():
         for dtype in (np.float32, np.float64, np.uint16, np.int16):
             x = np.frombuffer(memory, dtype, page // np.dtype(dtype).itemsize)
             tile = np.zeros(16 * 16, np.float64 if dtype == np.float64 else np.float32)
-            width = 8 if dtype == np.float64 else 16
+            width = WIDE if dtype == np.float64 else 2 * WIDE
             for count in range(width + 1):
                 some(x, count, tile)
-                if count <= 8:
+                if count <= WIDE:
                     wide(x, count, tile)
             for step in (4, 5, 19):
                 columns(x, width, step)

@@ -20,8 +20,13 @@ mpmath.mp.dps = 60
 
 POINTS = 400
 ROUNDS = 25
-POLYNOMIALS = {"SINGLE": (3, 16, np.float32), "DOUBLE": (7, 8, np.float64)}  # degree, N
-NODES = {"SINGLE_NODES": (16, 8, np.float32), "DOUBLE_NODES": (8, 24, np.float64)}  # N, bits, type of the deviations
+POLYNOMIALS = {  # degree, N
+    "SINGLE": (3, 16, np.float32),
+    "SINGLE_OF_8": (4, 8, np.float32),
+    "DOUBLE": (7, 8, np.float64),
+}
+NODES = {"SINGLE_NODES": (16, np.float32), "DOUBLE_NODES": (8, np.float64)}  # N, type of the deviations
+BITS = {np.float32: 8, np.float64: 24}  # of a node
 
 
 def exact_array(numbers):
@@ -37,23 +42,23 @@ def relative_errors(coefficients, f, power):
     return (value / power - 1).astype(np.float64)
 
 
-def nodes(parts, bits, dtype):
-    """Return 2^(j/parts) for j from 0, rounded to so many bits, and what must be added to j to make up for it."""
+def nodes(parts, dtype):
+    """Return 2^(j/parts) for j from 0, rounded to few bits, and what must be added to j to make up for it."""
+    bits = BITS[dtype]
     exact = [mpmath.mpf(2) ** (mpmath.mpf(j) / parts) for j in range(parts)]
     rounded = [float(mpmath.nint(value * 2 ** (bits - 1)) / 2 ** (bits - 1)) for value in exact]
     deviations = [mpmath.log(e / r, 2) * parts for e, r in zip(exact, rounded, strict=True)]
     return rounded, [float(dtype(mpmath.nstr(d, 30))) for d in deviations]
 
 
-def bound(parts):
+def bound(parts, dtype):
     """Return the largest f: rounding to an integer leaves a half and a little, a node's deviation comes on top."""
-    deviations = [abs(d) for n, bits, dtype in NODES.values() if n == parts for d in nodes(n, bits, dtype)[1]]
-    return mpmath.mpf("0.500002") + max(deviations, default=0)
+    return mpmath.mpf("0.500002") + max(map(abs, nodes(parts, dtype)[1]))
 
 
-def minimax(degree, parts, known):
+def minimax(degree, parts, dtype, known):
     """Return all coefficients of the minimax polynomial of 2^(f/parts) whose lowest ones are `known`."""
-    limit = bound(parts)
+    limit = bound(parts, dtype)
     f = exact_array([limit * mpmath.cos(mpmath.pi * (i + mpmath.mpf(0.5)) / POINTS) for i in range(POINTS)])
     power = exact_array([mpmath.mpf(2) ** (v / parts) for v in f])
     exponents = np.arange(len(known), degree + 1)
@@ -78,13 +83,13 @@ def rounded_minimax(degree, parts, dtype):
     """Return the coefficients of f, f^2, ... as numbers of a type, each the best one given those before it."""
     coefficients = [mpmath.mpf(1)]
     for k in range(1, degree + 1):
-        coefficients.append(mpmath.mpf(float(dtype(minimax(degree, parts, coefficients)[k]))))
+        coefficients.append(mpmath.mpf(float(dtype(minimax(degree, parts, dtype, coefficients)[k]))))
     return [float(c) for c in coefficients[1:]]
 
 
-def largest_error(coefficients, parts, count=4001):
+def largest_error(coefficients, parts, dtype, count=4001):
     """Return the largest relative error of 1 + c1·f + c2·f^2 + ... on a dense grid."""
-    limit = bound(parts)
+    limit = bound(parts, dtype)
     f = exact_array([limit * (2 * mpmath.mpf(i) / (count - 1) - 1) for i in range(count)])
     power = exact_array([mpmath.mpf(2) ** (v / parts) for v in f])
     return float(np.abs(relative_errors(exact_array([1, *coefficients]), f, power)).max())
@@ -118,14 +123,14 @@ def main():
     """Print all constants."""
     for name, value in constants().items():
         show(name, value)
-    for name, (parts, bits, dtype) in NODES.items():
-        rounded, deviations = nodes(parts, bits, dtype)
+    for name, (parts, dtype) in NODES.items():
+        rounded, deviations = nodes(parts, dtype)
         show(name, rounded)
         show(name.replace("NODES", "DEVIATIONS"), deviations)
     for name, (degree, parts, dtype) in POLYNOMIALS.items():
         coefficients = rounded_minimax(degree, parts, dtype)
-        unrounded = largest_error(minimax(degree, parts, [mpmath.mpf(1)])[1:], parts)
-        errors = f"largest error {largest_error(coefficients, parts):.3g}, unrounded {unrounded:.3g}"
+        unrounded = largest_error(minimax(degree, parts, dtype, [mpmath.mpf(1)])[1:], parts, dtype)
+        errors = f"largest error {largest_error(coefficients, parts, dtype):.3g}, unrounded {unrounded:.3g}"
         show(name, coefficients, f"  degree {degree}, {errors}")
 
 

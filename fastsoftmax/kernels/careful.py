@@ -24,6 +24,7 @@ from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.kernels.logarithm import log1p_in_parts, log_in_parts, log_step
 from fastsoftmax.kernels.pivot import sum_of_four
 from fastsoftmax.simd import (
+    WIDE,
     choose,
     count_set,
     fma,
@@ -43,7 +44,6 @@ from fastsoftmax.simd import (
     sum_lanes,
 )
 
-WIDE = 8  # lanes of a float64 vector
 LIFT = 64.0  # terms are e^(x - max) · 2^64, so that all that can be a float64 are normal numbers
 LOWEST = -1021.0 - LIFT
 
@@ -58,13 +58,13 @@ def difference(v, maximum):
 
 @inline
 def wide(x, start, n):
-    """Return 8 elements from `start` as float64, those behind the last of n as -inf."""
+    """Return WIDE elements from `start` as float64, those behind the last of n as -inf."""
     return load_wide(x, start) if n >= WIDE else load_first_wide(x, start, n)
 
 
 @inline
 def scaled_exponential(v, rest, high, lift):
-    """Return 2^(v · high + rest + lift) of 8 lanes, which must be a normal number, in two parts; the lift is whole."""
+    """Return 2^(v · high + rest + lift) of WIDE lanes, which must be normal, in two parts; the lift is whole."""
     scaled = v * high
     steps = scaled + (MAGIC_DOUBLE + lift)
     f = scaled - (steps - (MAGIC_DOUBLE + lift))
@@ -203,7 +203,7 @@ def at_most_2(v, high):
 
 @inline
 def plain_exponential(v, high, low):
-    """Return e^v, but no more than e^2, of 8 lanes in two parts."""
+    """Return e^v, but no more than e^2, of WIDE lanes in two parts."""
     v = at_most_2(v, high)
     return scaled_exponential(v, v * low, high, 0.0)
 

@@ -12,6 +12,7 @@ from fastsoftmax.kernels.row_sums import keep_in_two_parts
 from fastsoftmax.kernels.rows import inverse_in_parts, log_share, lowest_of, one_over, share
 from fastsoftmax.kernels.strips import chunk_of, chunks_of, four_rows, load_columns, rows_from, slots_of, store_columns
 from fastsoftmax.simd import (
+    WIDE,
     choose,
     copy_one,
     count_set,
@@ -39,12 +40,12 @@ def spare(x):
 def keep_inverses(kept, slots, high):
     """Keep the inverse sums of a strip over 2^spare in two parts; tell whether some are NaN."""
     has_odd, scale = False, choose(kept.numbers, 2.0**-34, 2.0**-100)
-    for j in range(0, slots, 8):
+    for j in range(0, slots, WIDE):
         total, lost = sum_of(kept, j, high)
         inverse, inverse_low = inverse_in_parts(total, lost)
         inverse, inverse_low = inverse * scale, inverse_low * scale
         keep_in_two_parts(kept.numbers, FIRST * kept.room + j, SECOND * kept.room + j, inverse, inverse_low)
-        has_odd = has_odd or count_set(total == total) < 8
+        has_odd = has_odd or count_set(total == total) < WIDE
     return has_odd
 
 

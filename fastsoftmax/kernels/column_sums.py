@@ -43,6 +43,7 @@ from fastsoftmax.kernels.strips import (
     store_rows,
 )
 from fastsoftmax.simd import (
+    WIDE,
     absolute,
     any_set,
     choose,
@@ -64,7 +65,7 @@ from fastsoftmax.simd import (
 
 SAMPLE = 8  # rows of the first chunk from which the pivots are guessed ...
 FEW = 32  # ... unless it has no more than so many: then all
-WIDE = 16  # exponents that these may span, or the guess is not one
+VARIETY = 16  # exponents that these may span, or the guess is not one
 RISE = 10  # an element up to 2 to this power times the one that a pivot is for still suits it
 
 # What is kept of each column, in arrays of `room` numbers behind one another: in the type that is computed in ...
@@ -86,7 +87,7 @@ def recall(kept, what, j):
 
 @inline
 def recall_wide(kept, what, j):
-    """Return a number of 8 columns, as float64."""
+    """Return a number of WIDE columns, as float64."""
     return load_wide(kept.numbers, what * kept.room + j)
 
 
@@ -98,13 +99,13 @@ def keep(kept, what, j, value):
 
 @inline
 def sums_of(kept, j):
-    """Return the sums of 8 columns, and what they lost."""
+    """Return the sums of WIDE columns, and what they lost."""
     return load_wide(kept.sums, TOTAL * kept.room + j), load_wide(kept.sums, LOST * kept.room + j)
 
 
 @inline
 def keep_sums(kept, j, total, lost):
-    """Keep the sums of 8 columns, and what they lost."""
+    """Keep the sums of WIDE columns, and what they lost."""
     store(kept.sums, TOTAL * kept.room + j, total)
     store(kept.sums, LOST * kept.room + j, lost)
 
@@ -117,7 +118,7 @@ def clear(kept, slots):
         keep(kept, LARGEST, j, splat(x, -math.inf))
         keep(kept, HELD, j, splat(x, -math.inf))
         keep(kept, MAGIC, j, splat(x, magic_number(x, 0.0)))
-    for j in range(0, slots, 8):
+    for j in range(0, slots, WIDE):
         keep_sums(kept, j, splat_wide(0.0), splat_wide(0.0))
 
 
@@ -151,7 +152,7 @@ def raise_pivots(kept, j, high):
     keep(kept, PART, j, magic_number(x, pivot))
     keep(kept, FLOOR, j, (pivot + lowest_exponent(x)) * step)
     keep(kept, LIMIT, j, select(has, (k + RISE) * step, largest))
-    for k in range(j, j + lanes(x), 8):
+    for k in range(j, j + lanes(x), WIDE):
         shift = pivot_in(x, recall_wide(kept, MAGIC, k)) - pivot_in(x, recall_wide(kept, PART, k))
         shift = larger(smaller(shift, splat_wide(0.0)), splat_wide(-1022.0))
         power = shift_exponent(splat_wide(1.0), shift + MAGIC_DOUBLE)
@@ -180,7 +181,7 @@ def guess_largest(source, j, rows, holds, kept, slot, high):
         best, second = larger_two(v, best, second)
         least = smaller(v, least)
     guess = best if holds is None else second
-    varies_much = best - least >= splat(x, WIDE * nodes(x) / high)
+    varies_much = best - least >= splat(x, VARIETY * nodes(x) / high)
     if step > 1 and any_set(varies_much):
         best, second = splat(x, -math.inf), splat(x, -math.inf)
         for i in range(rows):
@@ -238,7 +239,7 @@ def add_sums(kept, j, total, lost):
     """Add the sums of a chunk, which began at the bias, to those of a vector of columns."""
     keep(kept, PART, j, total)
     keep(kept, PART_LOST, j, lost)
-    for k in range(j, j + lanes(kept.numbers), 8):
+    for k in range(j, j + lanes(kept.numbers), WIDE):
         part, part_lost = recall_wide(kept, PART, k) - bias(kept.numbers), recall_wide(kept, PART_LOST, k)
         whole, rest = sums_of(kept, k)
         whole, rest = add_exactly(whole, rest + part_lost, part)
@@ -291,13 +292,13 @@ def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, hold
 
 @inline
 def pivots(kept, j):
-    """Return the pivots of 8 columns."""
+    """Return the pivots of WIDE columns."""
     return pivot_in(kept.numbers, recall_wide(kept, MAGIC, j))
 
 
 @inline
 def sum_of(kept, j, high):
-    """Return the sums of 8 columns in two parts, NaN where there is a NaN or no pivot."""
+    """Return the sums of WIDE columns in two parts, NaN where there is a NaN or no pivot."""
     total, lost = sums_of(kept, j)
     return add_smaller(select(is_within(kept.numbers, recall_wide(kept, LARGEST, j), high), total, math.nan), lost)
 
@@ -307,7 +308,7 @@ def settle(array, place, count, last, width):
     """Move to its place what is kept of the columns that only the last vector has: it may overlap the one before."""
     whole = count - count % width
     if last < whole < count:
-        for k in range(whole, whole + width, 8):
+        for k in range(whole, whole + width, WIDE):
             store(array, place + k, load_wide(array, place + k + (whole - last)))
 
 

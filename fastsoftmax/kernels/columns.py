@@ -82,6 +82,7 @@ from fastsoftmax.kernels.strips import (
     strip_of,
 )
 from fastsoftmax.simd import (
+    WIDE,
     absolute,
     copy_one,
     count_set,
@@ -167,7 +168,7 @@ def softmax_columns(
 
 @inline
 def others_over_held(kept, j, high, low):
-    """Return the sums of 8 columns without what is held out, in units of that, in two parts."""
+    """Return the sums of WIDE columns without what is held out, in units of that, in two parts."""
     held, largest = recall_wide(kept, HELD, j), recall_wide(kept, LARGEST, j)
     total, lost = sums_of(kept, j)
     is_nothing = largest == -math.inf  # then only floors have been summed, or NaN
@@ -197,7 +198,7 @@ def keep_logs(kept, slots, high, temperature):
     high_wide, low_wide = log2e_wide(temperature)
     scale = 1.0 / temperature
     scale_low = fma(-scale, temperature, 1.0) * scale
-    for j in range(0, slots, 8):
+    for j in range(0, slots, WIDE):
         held, largest = recall_wide(kept, HELD, j), recall_wide(kept, LARGEST, j)
         others, others_low = others_over_held(kept, j, high_wide, low_wide)
         others = select(has_pivot(x, held, high), others, math.nan)
@@ -211,7 +212,7 @@ def keep_logs(kept, slots, high, temperature):
         log, rest = add_exactly(quotient, quotient_low + b, a)
         log = select(is_known, log, math.nan)
         keep_in_two_parts(x, FIRST * kept.room + j, SECOND * kept.room + j, 0.0 - log, 0.0 - rest)
-        has_odd = has_odd or count_set(is_known) < 8
+        has_odd = has_odd or count_set(is_known) < WIDE
     return has_odd
 
 
@@ -274,12 +275,12 @@ def logsumexp_columns(
         tile = Matrix(pointer_to(tile_room), 0, strip.count, room)
         slots, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, None, kept, high, low)
         has_odd = False
-        for j in range(0, slots, 8):
+        for j in range(0, slots, WIDE):
             total, lost = sum_of(kept, j, high)
             a, b = log_in_parts(total, lost, pivots(kept, j))
             result = a + b
             keep_sums(kept, j, result, lost)
-            is_odd = count_set(result == result) < 8 or count_set(absolute(result) < near_zero(x)) > 0
+            is_odd = count_set(result == result) < WIDE or count_set(absolute(result) < near_zero(x)) > 0
             has_odd = has_odd or is_odd
         settle(sums, TOTAL * room, strip.count, column, lanes(x))
         for slot in range(strip.planes * strip.count if has_odd else 0):
@@ -289,7 +290,7 @@ def logsumexp_columns(
                 sums[TOTAL * room + slot] = careful_logsumexp(row, 0, n)
         to = out_start + strip.plane * out_outer + strip.column
         for p in range(strip.planes):
-            for j in range(0, strip.count, 8):
+            for j in range(0, strip.count, WIDE):
                 result = load_wide(sums, TOTAL * room + p * strip.count + j)
                 store_first(out, to + p * out_outer + j, result, strip.count - j)
     keep_alive(numbers)

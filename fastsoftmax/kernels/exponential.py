@@ -1,8 +1,8 @@
 """e^x for vectors: the arithmetic that every kernel is made of.
 
 With x·log2(e) = n + j/N + f/N, n and j integers, 0 <= j < N and -1/2 <= f <= 1/2, e^x = 2^n · 2^(j/N) · 2^(f/N). N, the
-number of *nodes* 2^(j/N), is 16 for float32 and 8 for float64: as many as a vector has lanes, so that a table of them
-is one register. Four ideas make it fast and exact:
+number of *nodes* 2^(j/N), is 8, but 16 for float32 with AVX-512: as many as fit a register, which then is a table of
+them. Four ideas make it fast and exact:
 
 - Adding the *magic number* 1.5·2^(p-1) (p the bits of a significand) rounds N·x·log2(e) to an integer and leaves it in
   the low bits of the sum. Its lowest bits are j, and one shift brings n into an exponent field.
@@ -10,8 +10,8 @@ is one register. Four ideas make it fast and exact:
   sums of such values neither overflow nor lose anything, though no maximum was subtracted: x - max would be rounded.
 - log2(e) (divided by the temperature) is used in two parts, and what a node lacks of 2^(j/N) is added to f. So f is as
   good as its last bit.
-- The result comes as 2^n · node plus a part 46 (23) times smaller, in which nothing has been rounded that matters. Sums
-  of such pairs know e^x far better than its rounded value.
+- The result comes as 2^n · node plus a part 23 times smaller (46 times where N is 16), in which nothing has been
+  rounded that matters. Sums of such pairs know e^x far better than its rounded value.
 
 2^(f/N) - 1 is f times a minimax polynomial; `tools/minimax.py` computes it and the nodes.
 """
@@ -20,13 +20,14 @@ import numpy as np
 from numba.extending import overload
 
 from fastsoftmax.jit import inline
-from fastsoftmax.simd import NODE_SHIFT, add_node, choose, fma, lookup_table, rounded
+from fastsoftmax.simd import NODE_SHIFT, NODES, add_node, choose, constant, fma, lookup_table, rounded
 
 LOG2E = float.fromhex("0x1.71547652b82fep+0")
 LOG2E_LOW = float.fromhex("0x1.777d0ffda0d24p-56")  # log2(e) - LOG2E
 LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")  # ln 2 to 33 bits: times an integer under 2^20 it is exact
 LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 
+N_SINGLE, N_DOUBLE = map(float, NODES.values())
 MAGIC_SINGLE = 1.5 * 2**23
 MAGIC_DOUBLE = 1.5 * 2**52
 
@@ -71,12 +72,20 @@ DOUBLE_DEVIATIONS = tuple(
     )
 )  # fmt: skip
 
-# Coefficients of f, f^2, ... in 2^(f/N) on [-1/2, 1/2]; relative errors 2.7e-9 and 3e-18.
+# Coefficients of f, f^2, ... in 2^(f/N) on [-1/2, 1/2]; relative errors 2.7e-9, with 8 nodes 2.8e-10, and 3e-18.
 SINGLE = tuple(
     map(
         float.fromhex,
         (
             "0x1.62e43p-5", "0x1.ec0126p-11", "0x1.c6ae62p-17",
+        ),
+    )
+)  # fmt: skip
+SINGLE_OF_8 = tuple(
+    map(
+        float.fromhex,
+        (
+            "0x1.62e43p-4", "0x1.ebfbe2p-9", "0x1.c6ba42p-14", "0x1.3b0d8cp-19",
         ),
     )
 )  # fmt: skip
@@ -103,12 +112,18 @@ def bits_of(numbers, dtype):
     return [int(b) for b in np.array(numbers, dtype).view(f"u{dtype().itemsize}")]
 
 
-node = lookup_table(_node_bits(SINGLE_NODES, np.float32, 23), _node_bits(DOUBLE_NODES, np.float64, 52))
+def exact_nodes(n):
+    """Return 2^(j/N)."""
+    return [2.0 ** (j / n) for j in range(n)]
+
+
+step = len(SINGLE_NODES) // NODES[32]  # every second node of the 16, or all
+single_nodes, single_deviations = SINGLE_NODES[::step], [d / step for d in SINGLE_DEVIATIONS[::step]]
+node = lookup_table(_node_bits(single_nodes, np.float32, 23), _node_bits(DOUBLE_NODES, np.float64, 52))
 exact_node = lookup_table(  # correctly rounded
-    _node_bits([2.0 ** (j / 16) for j in range(16)], np.float32, 23),
-    _node_bits([2.0 ** (j / 8) for j in range(8)], np.float64, 52),
+    _node_bits(exact_nodes(NODES[32]), np.float32, 23), _node_bits(exact_nodes(NODES[64]), np.float64, 52)
 )
-deviation = lookup_table(bits_of(SINGLE_DEVIATIONS, np.float32), bits_of(DOUBLE_DEVIATIONS, np.float64))
+deviation = lookup_table(bits_of(single_deviations, np.float32), bits_of(DOUBLE_DEVIATIONS, np.float64))
 
 
 def slope_of_exp2(f):
@@ -117,20 +132,23 @@ def slope_of_exp2(f):
 
 @overload(slope_of_exp2, inline="always")
 def _slope_of_exp2(f):
-    if f.dtype.bitwidth == 32:
-        c1, c2, c3 = SINGLE
-        return lambda f: fma(fma(f, c3, c2), f, c1)
-    d1, d2, d3, d4, d5, d6, d7 = DOUBLE
+    if f.dtype.bitwidth == 64:
+        c1, c2, c3, c4, c5, c6, c7 = DOUBLE
 
-    def horner(f):
-        p = fma(f, d7, d6)
-        p = fma(p, f, d5)
-        p = fma(p, f, d4)
-        p = fma(p, f, d3)
-        p = fma(p, f, d2)
-        return fma(p, f, d1)
+        def of_degree_6(f):
+            p = fma(f, constant(f, c7), constant(f, c6))
+            p = fma(p, f, constant(f, c5))
+            p = fma(p, f, constant(f, c4))
+            p = fma(p, f, constant(f, c3))
+            p = fma(p, f, constant(f, c2))
+            return fma(p, f, constant(f, c1))
 
-    return horner
+        return of_degree_6
+    if NODES[32] == 16:
+        a1, a2, a3 = SINGLE
+        return lambda f: fma(fma(f, a3, a2), f, a1)
+    b1, b2, b3, b4 = SINGLE_OF_8
+    return lambda f: fma(fma(fma(f, constant(f, b4), constant(f, b3)), f, constant(f, b2)), f, constant(f, b1))
 
 
 @inline
@@ -151,7 +169,7 @@ def log2e_over(x, temperature):
 @inline
 def nodes(x):
     """Return N."""
-    return choose(x, 16.0, 8.0)
+    return choose(x, N_SINGLE, N_DOUBLE)
 
 
 @inline

@@ -10,7 +10,7 @@ from fastsoftmax.kernels.exponential import (
     exact_node,
     log2e_wide,
 )
-from fastsoftmax.simd import add_node, fma, largest, ldexp_small, lookup_table, splat_wide
+from fastsoftmax.simd import NODES, add_node, fma, largest, ldexp_small, lookup_table, splat_wide
 
 LN2_EIGHTH = float.fromhex("0x1.62e42fefa39efp-4")
 LN2_EIGHTH_LOW = float.fromhex("0x1.abc9e3b39803fp-59")  # ln(2) / 8 - LN2_EIGHTH
@@ -25,7 +25,7 @@ NODES_LOST = tuple(
         ),
     )
 )  # fmt: skip
-node_lost = lookup_table([0] * 16, bits_of(NODES_LOST, np.float64))
+node_lost = lookup_table([0] * NODES[32], bits_of(NODES_LOST, np.float64))
 
 
 @inline

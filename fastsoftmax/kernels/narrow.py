@@ -38,6 +38,7 @@ from fastsoftmax.kernels.storage import room_for_columns, room_for_tile
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
 from fastsoftmax.simd import (
     GROUP,
+    WIDE,
     absolute,
     choose,
     copy_one,
@@ -299,7 +300,7 @@ def add_log(x, maximum, value, lost, ties, high, low):
 
 @inline
 def logsumexp_near_zero(x, tile, column, n):
-    """Return logsumexp of 8 lanes, float64, so exactly that what cancels does not matter, where it is near 0."""
+    """Return logsumexp of WIDE lanes, float64, so exactly that what cancels does not matter, where it is near 0."""
     high, low = log2e_wide(1.0)
     total, lost = splat_wide(0.0), splat_wide(0.0)
     for j in range(n):
@@ -326,7 +327,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         size = absolute(result)
         is_delicate = select(size >= TINY, size, 1.0) < DELICATE
         if count_set(is_delicate) > 0:
-            for column in range(0, width, 8):
+            for column in range(0, width, WIDE):
                 store(results, column, logsumexp_near_zero(x, tile, column, n))
             result = select(is_delicate, load(results, 0), result)
         if rows == width and out_step == 1 and count_set(result == result) == width:

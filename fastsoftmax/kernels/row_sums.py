@@ -32,6 +32,7 @@ from fastsoftmax.kernels.pivot import (
     two_largest,
 )
 from fastsoftmax.simd import (
+    WIDE,
     any_set,
     choose,
     fma,
@@ -47,8 +48,8 @@ from fastsoftmax.simd import (
     store,
 )
 
-TOGETHER = 8  # rows at most that are summed before any is finished: as many as float64 lanes; none waits for its sum
-TOGETHER_VECTORS = 256  # of 64 bytes: longer ones are not done together, or they would leave the nearest cache
+TOGETHER = WIDE  # rows at most that are summed before any is finished: as many as float64 lanes; none waits for its sum
+TOGETHER_VECTORS = 2048 // WIDE  # 16 KiB: longer rows are not done together, or they would leave the nearest cache
 PATIENCE = 64  # rows at most that are done the sure way when going ahead has failed
 
 LARGE_SHARE = 0.8  # of the sum: a row may have a peak where the large part of a term, at least 0.95 of it, holds more
@@ -241,6 +242,6 @@ def sum_some(
 
 @inline
 def keep_in_two_parts(kept, first, second, value, rest):
-    """Keep 8 float64 numbers as two numbers each of the type of `kept`, at two places there."""
+    """Keep WIDE float64 numbers as two numbers each of the type of `kept`, at two places there."""
     store(kept, first, value)
     store(kept, second, (value - load_wide(kept, first)) + rest)

@@ -4,7 +4,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastsoftmax.simd import pointer_to
+from fastsoftmax.simd import WIDE, pointer_to
 
 
 def room_for_terms(out, n, in_place):
@@ -55,8 +55,8 @@ def _terms_in(room, out):
 @overload(room_for_tile, inline="always")
 def _room_for_tile(x, n):
     if x.dtype == types.float64:
-        return lambda x, n: np.empty(8 * ((n + 7) // 8 * 8), np.float64)
-    return lambda x, n: np.empty(16 * ((n + 15) // 16 * 16), np.float32)
+        return lambda x, n: np.empty(WIDE * ((n + 7) // 8 * 8), np.float64)
+    return lambda x, n: np.empty(2 * WIDE * ((n + 15) // 16 * 16), np.float32)
 
 
 @overload(room_for_columns, inline="always")

@@ -1,12 +1,12 @@
-"""Vectors for Numba: a 64-byte SIMD type, so that a kernel says what each lane does.
+"""Vectors for Numba: a SIMD type, so that a kernel says what each lane does.
 
 LLVM vectorises plain loops when its heuristics like them. A kernel whose arithmetic must keep its order (error-free
 sums, rounding by magic numbers) and whose speed is the point cannot leave that to luck. `load` gives a `Vector` of
-16 float32 or 8 float64 lanes; ``+ - * <`` and the functions below work on it lane by lane, a scalar operand being
-repeated. LLVM maps a vector to whatever registers the machine has (one 512-bit, two 256-bit, four 128-bit): nothing
-here knows an instruction set (but `lookup_table`, which knows the quick ways of some), and every machine computes the
-same bits. `load_group` gives a vector of four times the lanes: LLVM splits it, and so works on four vectors in turn,
-as a processor needs that waits four cycles for each result.
+64 bytes with AVX-512, else of 32: `WIDE` lanes of float64 or twice as many of float32. ``+ - * <`` and the functions
+below work on it lane by lane, a scalar operand being repeated. LLVM maps a vector to whatever registers the machine has
+(a 256-bit one or two 128-bit ones). Only `lookup_table` knows instruction sets, and processors whose vectors have one
+width compute the same bits. `load_group` gives a vector of four times the lanes: LLVM splits it, and so works on four
+vectors in turn, as a processor needs that waits four cycles for each result.
 
 Arrays of float16 and bfloat16, which Numba does not know, come as their bits in ``uint16`` and ``int16`` arrays; they
 are widened to float32 on `load` and rounded on `store`.
@@ -29,6 +29,7 @@ from fastsoftmax.simd.across import (
 from fastsoftmax.simd.arithmetic import absolute, fma, larger, narrowed, select, smaller, widened
 from fastsoftmax.simd.bits import (
     NODE_SHIFT,
+    NODES,
     add_node,
     all_in_range,
     ldexp_small,
@@ -37,7 +38,7 @@ from fastsoftmax.simd.bits import (
     split_exponent,
 )
 from fastsoftmax.simd.blocks import load_columns, load_two_columns, store_columns
-from fastsoftmax.simd.constants import choose, lanes, rounded, splat, splat_group, splat_wide
+from fastsoftmax.simd.constants import choose, constant, lanes, rounded, splat, splat_group, splat_wide
 from fastsoftmax.simd.memory import (
     copy_one,
     keep_alive,
@@ -57,17 +58,20 @@ from fastsoftmax.simd.memory import (
     store_one,
 )
 from fastsoftmax.simd.table import lookup_table
-from fastsoftmax.simd.vector import GROUP, Vector, vector_of
+from fastsoftmax.simd.vector import GROUP, WIDE, Vector, vector_of
 
 __all__ = [
     "GROUP",
+    "NODES",
     "NODE_SHIFT",
+    "WIDE",
     "Vector",
     "absolute",
     "add_node",
     "all_in_range",
     "any_set",
     "choose",
+    "constant",
     "copy_one",
     "count_set",
     "fma",

@@ -4,10 +4,11 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastsoftmax.simd.vector import Vector, bits_type, lane_function, llvm_vector, shuffle
+from fastsoftmax.simd.vector import HAS_AVX512, Vector, bits_type, lane_function, llvm_vector, shuffle
 
 MANTISSA_BITS = {32: 23, 64: 52}
-NODE_SHIFT = {32: 23 - 4, 64: 52 - 3}  # 16 and 8 nodes an octave
+NODES = {32: 16 if HAS_AVX512 else 8, 64: 8}  # in an octave
+NODE_SHIFT = {32: 23 - (4 if HAS_AVX512 else 3), 64: 52 - 3}  # the bits of a mantissa less those of a node's number
 MAGIC_BITS = {32: 0x4B400000, 64: 0x4338000000000000}  # of 1.5 * 2**23 and 1.5 * 2**52
 
 

@@ -10,6 +10,7 @@ from fastsoftmax.simd.vector import (
     GROUP,
     I32,
     VECTOR_BITS,
+    WIDE,
     Vector,
     call,
     group_of,
@@ -104,13 +105,13 @@ def load_two(typingctx, array, index):
 @intrinsic
 def load_group_wide(typingctx, array, index):
     """Return four times as many elements as `load_wide` does, as a group."""
-    return _load(Vector(types.float64, GROUP * (VECTOR_BITS // 64)), array)
+    return _load(Vector(types.float64, GROUP * WIDE), array)
 
 
 @intrinsic
 def load_wide(typingctx, array, index):
-    """Return what `load` does, as 8 lanes of float64."""
-    return _load(Vector(types.float64, VECTOR_BITS // 64), array)
+    """Return what `load` does, as WIDE lanes of float64."""
+    return _load(Vector(types.float64, WIDE), array)
 
 
 @intrinsic
@@ -157,8 +158,8 @@ def load_first(typingctx, array, index, count):
 
 @intrinsic
 def load_first_wide(typingctx, array, index, count):
-    """Return what `load_first` does, as 8 lanes of float64."""
-    return _load_first(Vector(types.float64, VECTOR_BITS // 64), array)
+    """Return what `load_first` does, as WIDE lanes of float64."""
+    return _load_first(Vector(types.float64, WIDE), array)
 
 
 def _store_first(array, vector):

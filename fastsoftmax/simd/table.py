@@ -1,30 +1,28 @@
-"""Tables of as many entries as a vector has lanes, each looked up by the low bits of a lane."""
+"""Tables of a number for each node of an octave, looked up by the low bits of a lane."""
 
 from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastsoftmax.simd.vector import I32, bits_type, call, halves, joined, llvm_vector, shuffle
+from fastsoftmax.simd.vector import FEATURES, HAS_AVX512, I32, bits_type, call, joined, llvm_vector, shuffle
 
 
 def lookup_table(single, double):
     """Return a function of a vector: the entry whose number stands in the low bits of each lane.
 
-    `single` are the 16 entries for float32, `double` the 8 for float64, as bits.
+    `single` are the entries for float32, `double` those for float64, as bits: as many as there are nodes.
     """
     entries_for = {32: single, 64: double}
 
     @intrinsic
     def lookup(typingctx, numbers):
         entries = entries_for[numbers.dtype.bitwidth]
-        count = len(entries)
 
         def codegen(context, builder, sig, values):
-            bits = bits_type(numbers)
-            raw = builder.bitcast(values[0], bits)
-            parts = [shuffle(builder, raw, raw, range(k, k + count)) for k in range(0, numbers.lanes, count)]
-            features = context.codegen()._tm_features
-            found = [_look_up(builder, entries, part, features) for part in parts]
+            raw = builder.bitcast(values[0], bits_type(numbers))
+            lanes = min(numbers.lanes, len(entries))
+            parts = [shuffle(builder, raw, raw, range(k, k + lanes)) for k in range(0, numbers.lanes, lanes)]
+            found = [_look_up(builder, entries, part) for part in parts]
             return builder.bitcast(joined(builder, found), llvm_vector(numbers))
 
         return numbers(numbers), codegen
@@ -32,30 +30,45 @@ def lookup_table(single, double):
     return lookup
 
 
-def _look_up(builder, entries, numbers, features):
-    """Return the entries that a vector of as many lanes as there are entries asks for."""
+def _look_up(builder, entries, numbers):
+    """Return the entries that a vector of integers asks for, in the way that the processor does best."""
+    kind, width = numbers.type, numbers.type.element.width
+    if HAS_AVX512 and kind.count == len(entries):
+        name = "llvm.x86.avx512.permvar.si.512" if width == 32 else "llvm.x86.avx512.permvar.di.512"
+        return call(builder, name, kind, [ir.Constant(kind, list(entries)), numbers])
+    if "+avx2" in FEATURES and len(entries) == 8 and (width == 64 or kind.count == 8):
+        return _permute(builder, entries, numbers) if width == 32 else _permute_words(builder, entries, numbers)
+    return _read(builder, entries, numbers)
+
+
+def _permute(builder, entries, numbers):
+    """Look up 8 integers of 32 bits in as many entries: the one table that AVX2 has."""
+    words = ir.VectorType(I32, 8)
+    return call(builder, "llvm.x86.avx2.permd", words, [ir.Constant(words, list(entries)), numbers])
+
+
+def _permute_words(builder, entries, numbers):
+    """Look up 4 or 8 integers of 64 bits in 8 entries, whose lower and upper words are tables of their own."""
+    words = ir.VectorType(I32, 8)
+    tables = [[entry & 0xFFFFFFFF for entry in entries], [entry >> 32 for entry in entries]]
+    if numbers.type.count == 4:
+        number_twice = shuffle(builder, *[builder.bitcast(numbers, words)] * 2, [0, 0, 2, 2, 4, 4, 6, 6])
+        low, high = (_permute(builder, table, number_twice) for table in tables)
+        return builder.bitcast(shuffle(builder, low, high, [0, 9, 2, 11, 4, 13, 6, 15]), numbers.type)
+    halves = (shuffle(builder, numbers, numbers, lanes) for lanes in (range(4), range(4, 8)))
+    a, b = (builder.bitcast(half, words) for half in halves)
+    low, high = (_permute(builder, table, shuffle(builder, a, b, [0, 2, 8, 10, 4, 6, 12, 14])) for table in tables)
+    found = (shuffle(builder, low, high, [k, k + 8, k + 1, k + 9, k + 4, k + 12, k + 5, k + 13]) for k in (0, 2))
+    return joined(builder, [builder.bitcast(half, ir.VectorType(numbers.type.element, 4)) for half in found])
+
+
+def _read(builder, entries, numbers):
+    """Look up one lane after the other in memory."""
     kind, count = numbers.type, len(entries)
-    table = ir.Constant(kind, list(entries))
-    if "+avx512f" in features:
-        name = "llvm.x86.avx512.permvar.si.512" if kind.element.width == 32 else "llvm.x86.avx512.permvar.di.512"
-        return call(builder, name, kind, [table, numbers])
-    if "+avx2" in features and kind.element.width == 32:
-        half = ir.VectorType(kind.element, 8)
-        is_upper = builder.icmp_signed(
-            "!=", builder.and_(numbers, ir.Constant(kind, [8] * 16)), ir.Constant(kind, [0] * 16)
-        )
-        found = []
-        for chosen in (entries[:8], entries[8:]):
-            low, high = halves(builder, numbers)
-            table = ir.Constant(half, list(chosen))
-            found.append(
-                joined(builder, [call(builder, "llvm.x86.avx2.permd", half, [table, part]) for part in (low, high)])
-            )
-        return builder.select(is_upper, found[1], found[0])
     memory = cgutils.global_constant(builder, "entries", ir.Constant(ir.ArrayType(kind.element, count), list(entries)))
-    wanted = builder.and_(numbers, ir.Constant(kind, [count - 1] * count))
+    wanted = builder.and_(numbers, ir.Constant(kind, [count - 1] * kind.count))
     result = ir.Constant(kind, ir.Undefined)
-    for lane in range(count):
+    for lane in range(kind.count):
         place = builder.gep(memory, [I32(0), builder.extract_element(wanted, I32(lane))])
         result = builder.insert_element(result, builder.load(place), I32(lane))
     return result

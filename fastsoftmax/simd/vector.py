@@ -2,10 +2,14 @@
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.registry import cpu_target
 from numba.core.typing.templates import signature
 from numba.extending import models, register_model
 
-VECTOR_BITS = 512
+FEATURES = cpu_target.target_context.codegen()._tm_features  # of the processor that Numba compiles for
+HAS_AVX512 = "+avx512f" in FEATURES
+VECTOR_BITS = 512 if HAS_AVX512 else 256
+WIDE = VECTOR_BITS // 64  # lanes of a vector of float64
 GROUP = 4  # vectors that are worked on together
 COMPUTE_TYPE = {
     types.float32: types.float32,
