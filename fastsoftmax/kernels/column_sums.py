@@ -27,7 +27,7 @@ from fastsoftmax.kernels.exponential import (
     nodes,
     pivot_in,
 )
-from fastsoftmax.kernels.pivot import MAX_GUESS, MAX_PIVOT, add_group, aim, lowest_exponent, sum_of_four
+from fastsoftmax.kernels.pivot import MAX_GUESS, MAX_PIVOT, add_group, aim, hold_out, lowest_exponent, sum_of_four
 from fastsoftmax.kernels.strips import (
     bring,
     chunk_after,
@@ -194,17 +194,6 @@ def guess_largest(source, j, rows, holds, kept, slot, high):
 def bias(x):
     """Return from where a sum starts: no term that suits a pivot is larger."""
     return choose(x, 2.0 ** (44 + RISE + 1), 2.0 ** (480 + RISE + 1))
-
-
-@inline
-def hold_out(held, group):
-    """Return the largest of each lane of `held` and the four vectors of a group, and all the others as a group."""
-    a, b, c, d = quarters(group)
-    held, a = larger(a, held), smaller(held, a)  # a NaN is not held
-    held, b = larger(b, held), smaller(held, b)
-    held, c = larger(c, held), smaller(held, c)
-    held, d = larger(d, held), smaller(held, d)
-    return held, join(a, b, c, d)
 
 
 @inline

@@ -59,17 +59,6 @@ def log1p_of_single(value):
 
 
 @inline
-def one_more(value, lost, ties):
-    """Return 1 + value + lost + ties in two parts, of vectors of a value >= 0 and of a whole number."""
-    u = value + ties
-    back = u - value
-    u_low = (value - (u - back)) + (ties - back)
-    s = u + 1.0
-    back = s - u
-    return s, ((u - (s - back)) + (1.0 - back)) + (u_low + lost)
-
-
-@inline
 def log_step(u, u_low, e, e_low):
     """Return what log(u + u_low) is more than y, where e + e_low is e^-y: a step of Newton's method."""
     product = u * e

@@ -31,8 +31,8 @@ from fastsoftmax.kernels.exponential import (
     magic_number,
     nodes,
 )
-from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_step, one_more
-from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, sum_of_four
+from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_step
+from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, hold_out, sum_of_four
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, TINY, share
 from fastsoftmax.kernels.storage import room_for_columns, room_for_tile
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
@@ -53,6 +53,7 @@ from fastsoftmax.simd import (
     repeated,
     rounded,
     select,
+    smaller,
     splat,
     splat_wide,
     store,
@@ -125,32 +126,25 @@ def keep_terms_of_rows(x, tile, n, pivot, high, low):
 
 @inline
 def sum_around_peaks(x, tile, n, maximum, high, low):
-    """Return sums of e^(x - maximum) over all elements but one of the largest, in two parts, float64, and ties.
+    """Return sums of e^(x - maximum) over all elements but one of the largest, in two parts, float64.
 
-    The ties are how many more equal the largest: they are not in the sums. NaN is as in `keep_terms_of_rows`.
+    The largest so far is held out while the others are summed. NaN is as in `keep_terms_of_rows`.
     """
     width = lanes(x)
     pivot = pivots_for(x, maximum, high)
     floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)
-    group_floor, group_magic, group_maximum = repeated(floor), repeated(magic), repeated(maximum)
-    zero = splat(x, 0.0)
-    total, lost, group_ties = zero, zero, repeated(zero)
+    group_floor, group_magic = repeated(floor), repeated(magic)
+    held, total, lost = splat(x, -math.inf), splat(x, 0.0), splat(x, 0.0)
     j = 0
     while j < n - (GROUP - 1):
-        v = load_group(tile, width * j)
-        is_maximum = v == group_maximum
-        group_ties = select(is_maximum, group_ties + 1.0, group_ties)
-        v = select(is_maximum, group_floor, larger(group_floor, v))
-        _, large, small, _ = exponential(v, high, low, group_magic)
+        held, v = hold_out(held, load_group(tile, width * j))
+        _, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
         total, lost = add_four_exactly(total, lost + sum_of_four(small), large)
         j += GROUP
-    ties = sum_of_four(group_ties) - 1.0
     while j < n:
         v = load(tile, width * j)
-        is_maximum = v == maximum
-        ties = select(is_maximum, ties + 1.0, ties)
-        v = select(is_maximum, floor, larger(floor, v))
-        _, large, small, _ = exponential(v, high, low, magic)
+        held, v = larger(v, held), smaller(held, v)
+        _, large, small, _ = exponential(larger(floor, v), high, low, magic)
         total, lost = add_exactly(total, lost + small, large)
         j += 1
     _, large, small, _ = exponential(maximum, high, low, magic)
@@ -158,7 +152,7 @@ def sum_around_peaks(x, tile, n, maximum, high, low):
     peak, peak_low = add_smaller(widened(large), widened(small))
     inverse = 1.0 / peak
     ratio = total * inverse
-    return ratio, (fma(ratio, 0.0 - peak, total) + fma(ratio, 0.0 - peak_low, lost)) * inverse, widened(ties)
+    return ratio, (fma(ratio, 0.0 - peak, total) + fma(ratio, 0.0 - peak_low, lost)) * inverse
 
 
 # --- softmax --------------------------------------------------------------------------------------------------------
@@ -216,11 +210,12 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
 
 
 @inline
-def log_of_sums(x, value, lost, ties):
-    """Return log(1 + value + lost + ties)."""
+def log_of_sums(x, value, lost):
+    """Return log(1 + value + lost)."""
     if choose(x, 1, 0):
-        return log1p_of_single((value + lost) + ties)
-    a, b = log_in_parts(*one_more(value, lost, ties), 0.0)
+        return log1p_of_single(value + lost)
+    u, u_low = add_exactly(value, lost, 1.0)
+    a, b = log_in_parts(u, u_low, 0.0)
     return a + b
 
 
@@ -268,8 +263,8 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
         maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        value, lost, ties = sum_around_peaks(x, tile, n, maximum, high, low)
-        log = narrowed(x, log_of_sums(x, value, lost, ties))
+        value, lost = sum_around_peaks(x, tile, n, maximum, high, low)
+        log = narrowed(x, log_of_sums(x, value, lost))
         if rows == width and n >= GROUP and count_set(log == log) == width:
             store_log_shares(tile, out, to, out_step, n, maximum, log, scale, scale_low)
             continue
@@ -285,11 +280,11 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 
 
 @inline
-def add_log(x, maximum, value, lost, ties, high, low):
-    """Return maximum + log(1 + value + lost + ties), for float64 after a step of Newton's method."""
+def add_log(x, maximum, value, lost, high, low):
+    """Return maximum + log(1 + value + lost), for float64 after a step of Newton's method."""
     if choose(x, 1, 0):
-        return maximum + log1p_of_single((value + lost) + ties)
-    u, u_low = one_more(value, lost, ties)
+        return maximum + log1p_of_single(value + lost)
+    u, u_low = add_exactly(value, lost, 1.0)
     a, b = log_in_parts(u, u_low, 0.0)
     log = a + b
     _, large, small, _ = exponential(0.0 - log, high, low, magic_number(x, 0.0))
@@ -322,8 +317,8 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
         maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        value, lost, ties = sum_around_peaks(x, tile, n, maximum, high, low)
-        result = narrowed(x, add_log(x, widened(maximum), value, lost, ties, high, low))
+        value, lost = sum_around_peaks(x, tile, n, maximum, high, low)
+        result = narrowed(x, add_log(x, widened(maximum), value, lost, high, low))
         size = absolute(result)
         is_delicate = select(size >= TINY, size, 1.0) < DELICATE
         if count_set(is_delicate) > 0:

@@ -111,6 +111,17 @@ def add_four_exactly(total, lost, group):
 
 
 @inline
+def hold_out(held, group):
+    """Return the largest of each lane of `held` and the four vectors of a group, and all the others as a group."""
+    a, b, c, d = quarters(group)
+    held, a = larger(a, held), smaller(held, a)  # a NaN is not held
+    held, b = larger(b, held), smaller(held, b)
+    held, c = larger(c, held), smaller(held, c)
+    held, d = larger(d, held), smaller(held, d)
+    return held, join(a, b, c, d)
+
+
+@inline
 def bounded(v, floor, limit):
     """Return v with lanes under the floor at the floor, and those over the limit, unless that is None, at the limit."""
     v = larger(floor, v)
