@@ -25,6 +25,7 @@ from helpers import (
 import fastsoftmax
 from fastsoftmax.compare import exact
 from fastsoftmax.compare.accuracy import Truth, exact_ulp
+from fastsoftmax.kernels import long_row
 
 LENGTHS = (1, 2, 3, 7, 10, 16, 17, 31, 63, 64, 65, 100)
 
@@ -243,6 +244,63 @@ def test_where_a_largest_element_begins_to_be_a_peak(others, dtype, rng):
     assert_exact("log_softmax", x, 1, alone, "auto")
     same_bits(fastsoftmax.log_softmax(x, 1), alone)
     same_bits(np.stack([behind_rows_of_known_maxima(row) for row in x]), alone)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("share", [1e-30, 0.01, 0.13, 0.14, 0.25, 3.0])
+def test_long_rows_with_a_peak(share, dtype, rng, monkeypatch, restore_threads):
+    # in any piece, of a row whose other elements hold this share of it; one of them a large part, or none
+    monkeypatch.setitem(long_row.CAREFUL, "log_softmax", None)
+    n = 2**18 + 999
+    for place, other in ((0, n - 1), (n // 2, n // 2 + 1), (n - 1, 0), (n // 3, None)):
+        x = (rng.normal(0, 1, n) - 30).astype(dtype)
+        if other is not None:
+            x[other] = np.log(np.exp(x.astype(float)).sum())
+        x[place] = -np.inf
+        x[place] = np.log(np.exp(x.astype(float)).sum()) - np.log(share)
+        for temperature in (1.0, 0.7) if other == 0 else (1.0,):
+            got = fastsoftmax.log_softmax(x, temperature=temperature)
+            if temperature == 1.0:
+                assert_exact("log_softmax", x, -1, got, "auto", note=f"peak at {place}:")
+            else:
+                d = (x.astype(np.longdouble) - x[place]) / temperature
+                true = d - np.log1p(np.exp(np.delete(d, place)).sum())
+                np.testing.assert_allclose(got, true, rtol=float(np.finfo(dtype).eps), atol=float(np.finfo(dtype).tiny))
+            fastsoftmax.set_num_threads(3)
+            same_bits(fastsoftmax.log_softmax(x, temperature=temperature), got)
+            in_place = x.copy()
+            same_bits(fastsoftmax.log_softmax(in_place, temperature=temperature, out=in_place), got)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_long_rows_far_above_their_guess(dtype, rng):
+    # what is found to be too much in one piece is too much for all
+    for place in (5000, 2**17, 2**18 + 500):
+        x = rng.normal(0, 1, 2**18 + 999).astype(dtype)
+        x[place + 1 : place + 40 : 2] += 60
+        for op in OPS:
+            assert_exact(op, x, -1, call(op, x), "auto", note=f"{place}:")
+
+
+@pytest.mark.parametrize("op", ["softmax", "logsumexp"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_far_below_the_largest_nothing_is_left(op, axis):
+    # results that are normal numbers are as exact as others, those under every number are 0, and so is that of -inf
+    far = np.log(2) * np.append(np.linspace(90, 165, 301), np.inf)
+    for tops in (1, 3, 200):
+        for shift in (0.0, 100.0, -3000.0):
+            x = np.concatenate([np.zeros(tops), -far]).astype(np.float32) + np.float32(shift)
+            x = np.repeat(x[None], 80, 0) if axis else np.repeat(x[:, None], 80, 1)
+            got = call(op, x, axis)
+            if op == "softmax":
+                assert (got[x == -np.inf] == 0).all()
+                true = exact.softmax(x, axis)
+                normal = true >= np.finfo(np.float32).tiny
+                assert (exact.ulp_error(got[normal], true[normal]) <= 2).all()
+                assert (np.abs(got[~normal] - true[~normal]) <= np.finfo(np.float32).tiny).all()
+                assert (got[true < 2.0**-151] == 0).all()
+            else:
+                assert_exact(op, x, axis, got, "auto")
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -29,17 +29,20 @@ from fastsoftmax.simd import (
     store,
 )
 
+# n: inverse sums are kept over 2^n, so that terms may be multiplied by 2^n and hardly any power is 0.
+SPARE_SINGLE, SPARE_DOUBLE = 25, 100
+
 
 @inline
 def spare(x):
-    """Return n: inverse sums are kept over 2^n, so that terms may be multiplied by 2^n and hardly any power is 0."""
-    return choose(x, 34, 100)
+    """Return n."""
+    return choose(x, SPARE_SINGLE, SPARE_DOUBLE)
 
 
 @inline
 def keep_inverses(kept, slots, high):
     """Keep the inverse sums of a strip over 2^spare in two parts; tell whether some are NaN."""
-    has_odd, scale = False, choose(kept.numbers, 2.0**-34, 2.0**-100)
+    has_odd, scale = False, choose(kept.numbers, 2.0**-SPARE_SINGLE, 2.0**-SPARE_DOUBLE)
     for j in range(0, slots, WIDE):
         total, lost = sum_of(kept, j, high)
         inverse, inverse_low = inverse_in_parts(total, lost)

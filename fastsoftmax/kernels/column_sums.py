@@ -27,7 +27,17 @@ from fastsoftmax.kernels.exponential import (
     nodes,
     pivot_in,
 )
-from fastsoftmax.kernels.pivot import MAX_GUESS, MAX_PIVOT, add_group, aim, hold_out, lowest_exponent, sum_of_four
+from fastsoftmax.kernels.pivot import (
+    AIM_DOUBLE,
+    AIM_SINGLE,
+    MAX_GUESS,
+    MAX_PIVOT,
+    add_group,
+    aim,
+    hold_out,
+    lowest_exponent,
+    sum_of_four,
+)
 from fastsoftmax.kernels.strips import (
     bring,
     chunk_after,
@@ -193,7 +203,7 @@ def guess_largest(source, j, rows, holds, kept, slot, high):
 @inline
 def bias(x):
     """Return from where a sum starts: no term that suits a pivot is larger."""
-    return choose(x, 2.0 ** (44 + RISE + 1), 2.0 ** (480 + RISE + 1))
+    return choose(x, 2.0 ** (AIM_SINGLE + RISE + 1), 2.0 ** (AIM_DOUBLE + RISE + 1))
 
 
 @inline

@@ -2,7 +2,8 @@
 
 All pieces have one pivot, guessed from the row, and keep their terms in the result; when the sums of all have been
 added, the terms are scaled. Where the result is the input, or has a narrower type than the terms, e^x is computed
-again instead. Where pieces begin depends on the length alone, so results do not depend on which thread does which.
+again instead. For log_softmax a row with a peak is summed again without it. Where pieces begin depends on the length
+alone, so results do not depend on which thread does which.
 """
 
 import math
@@ -11,26 +12,30 @@ from typing import Any
 import numpy as np
 
 from fastsoftmax import threads
-from fastsoftmax.jit import inline, kernel
+from fastsoftmax.jit import Kernel, inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
 from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_number
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import (
+    MAX_GUESS,
     floor_of,
     guess_pivot,
     least_sum,
     pivot_for,
     row_maximum,
     sum_exponentials,
+    two_largest,
 )
-from fastsoftmax.kernels.row_sums import LARGE_SHARE
-from fastsoftmax.kernels.rows import TINY, inverse_of, share, subtract_log_sum
+from fastsoftmax.kernels.row_sums import LARGE_SHARE, MOST_OTHERS, PEAK_GAP, below_peak, log1p_of, others_over_peak
+from fastsoftmax.kernels.rows import TINY, inverse_of, share, subtract_log_sum, subtract_peak
 from fastsoftmax.simd import (
     lanes,
     larger,
     largest,
+    load,
     load_group,
     pointer_to,
+    splat,
     splat_group,
     store,
     store_one,
@@ -38,6 +43,7 @@ from fastsoftmax.simd import (
 
 PIECE = 2**16  # elements; the last piece may be up to twice as long
 SUMS = 3  # numbers that are kept of a piece: its sum in two parts, and its largest term or a little more
+SPARSELY = 2048  # elements of a row of which a vector is looked at for the pivot
 
 
 @inline
@@ -51,7 +57,12 @@ def ends_of(piece, n):
 def guess(x, start, n, temperature, pivot):
     """Write a guessed pivot into pivot[0]."""
     high, _ = log2e_over(x, temperature)
-    pivot[0] = guess_pivot(x, start, n, high)
+    sample = load(x, start)
+    for i in range(0, n - lanes(x), SPARSELY):
+        sample = larger(load(x, start + i), sample)
+    seen = pivot_for(x, float(largest(sample)), high)
+    guessed = guess_pivot(x, start, n, high)
+    pivot[0] = max(seen, guessed) if seen < MAX_GUESS else guessed
 
 
 @kernel("in", "int", "int", "int", "reals")
@@ -117,6 +128,42 @@ def merge(x, sums, pieces, pivot, merged):
     merged[3] = a + b
 
 
+@kernel("in", "int", "int", "int", "reals")
+def find_two_largest(x, start, n, piece, found):
+    """Write the two largest elements of a piece into `found`."""
+    first, last = ends_of(piece, n)
+    found[2 * piece], found[2 * piece + 1] = two_largest(x, start + first, last - first)
+
+
+@kernel("in", "int", "int", "int", "real", "real", "real", "reals")
+def sum_around_peak(x, start, n, piece, maximum, second, temperature, sums):
+    """Keep the sum of a piece, the row's largest element counted as the second."""
+    high, low = log2e_over(x, temperature)
+    first, last = ends_of(piece, n)
+    limit = below_peak(maximum, second)
+    pivot = pivot_for(x, limit, high)
+    total, lost, _, suits, _ = sum_exponentials(
+        x, start + first, last - first, None, 0, None, pivot, high, low, True, limit, None
+    )
+    keep_sum(x, total, lost, splat(x, 0.0), suits, piece, sums)
+
+
+@kernel("in", "reals", "int", "real", "real", "real", "reals")
+def merge_around_peak(x, sums, pieces, maximum, second, temperature, log):
+    """Write log(1 + others), in two parts, into `log`, the others in units of the largest element's term.
+
+    It is NaN where they are too many for that to be a peak, or not known.
+    """
+    high, low = log2e_over(x, temperature)
+    total, lost = 0.0, 0.0
+    for k in range(pieces):
+        total, lost = add_exactly(total, lost + sums[SUMS * k + 1], sums[SUMS * k])
+    others, others_low = others_over_peak(x, total, lost, maximum, second, high, low, temperature)
+    log[0], log[1] = math.nan, 0.0
+    if others <= MOST_OTHERS:
+        log[0], log[1] = log1p_of(x, others, others_low)
+
+
 @inline
 def scaled_term(v, floor, high, low, magic, inverse, inverse_low):
     """Return e^x / sum."""
@@ -153,6 +200,13 @@ def write_log_softmax(x, start, out, to, n, piece, pivot, total, lost, temperatu
     first, last = ends_of(piece, n)
     log_high, log_low = log_rounded(x, total, lost, pivot)
     subtract_log_sum(x, start + first, last - first, out, to + first, log_high, log_low, temperature, None, None)
+
+
+@kernel("in", "int", "out", "int", "int", "int", "real", "real", "real", "real")
+def write_log_softmax_of_peak(x, start, out, to, n, piece, peak, log, log_low, temperature):
+    """Write (x - peak) / temperature - log for a piece."""
+    first, last = ends_of(piece, n)
+    subtract_peak(x, start + first, last - first, out, to + first, peak, log, log_low, temperature)
 
 
 @kernel("in", "int", "out", "int", "int", "real")
@@ -223,26 +277,54 @@ class LongRow:
             self._choose_pivot(pivot)
             if not math.isnan(pivot[0]):
                 total, lost, top_share, log = self._sum(float(pivot[0]))
-        is_peaked = self.op == "log_softmax" and top_share > LARGE_SHARE
         is_delicate = self.op == "logsumexp" and TINY <= abs(log) < 1.0
         x = self.x
-        if math.isnan(total) or is_peaked or is_delicate:
+        if math.isnan(total) or is_delicate:
             CAREFUL[self.op][x.dtype](x, self.start, self.out, self.to, self.n, self.temperature)
         elif self.op == "logsumexp":
             write_number[x.dtype](self.out, self.to, log)
+        elif self.op == "softmax":
+            self._write(write_softmax, int(self.keeps_terms), float(pivot[0]), total, lost)
         else:
-            self._write(float(pivot[0]), total, lost)
+            peak = self._peak() if top_share > LARGE_SHARE else None
+            if peak is None:
+                self._write(write_log_softmax, float(pivot[0]), total, lost)
+            else:
+                self._write(write_log_softmax_of_peak, *peak)
 
     def _sum(self, pivot: float) -> list[float]:
-        sums, merged = np.empty(SUMS * self.pieces), np.empty(4)
+        """Return what `merge` makes of the sums of all pieces: NaN if the pivot does not suit one of them."""
+        sums, merged, failed = np.empty(SUMS * self.pieces), np.empty(4), False
         x, start, n, temperature = self.x, self.start, self.n, self.temperature
         if self.keeps_terms:
             kernel, place = sum_and_keep_piece[x.dtype], (x, start, self.out, self.to, n)
         else:
             kernel, place = sum_piece[x.dtype], (x, start, n)
-        self.for_all(lambda piece: kernel(*place, piece, pivot, temperature, sums), self.pieces)
+
+        def task(piece: int) -> None:
+            nonlocal failed
+            if failed:
+                sums[SUMS * piece : SUMS * (piece + 1)] = math.nan
+                return
+            kernel(*place, piece, pivot, temperature, sums)
+            failed = failed or math.isnan(sums[SUMS * piece])
+
+        self.for_all(task, self.pieces)
         merge[x.dtype](x, sums, self.pieces, pivot, merged)
         return merged.tolist()
+
+    def _peak(self) -> tuple[float, float, float] | None:
+        """Return the peak of the row, and the logarithm of the sum over its term, in two parts; None if it has none."""
+        x, place = self.x, (self.x, self.start, self.n)
+        found, sums, log = np.empty(2 * self.pieces), np.empty(SUMS * self.pieces), np.empty(2)
+        find, add = find_two_largest[x.dtype], sum_around_peak[x.dtype]
+        self.for_all(lambda piece: find(*place, piece, found), self.pieces)
+        second, maximum = np.sort(found)[-2:].tolist()
+        if (maximum - second) / self.temperature < PEAK_GAP:
+            return None
+        self.for_all(lambda piece: add(*place, piece, maximum, second, self.temperature, sums), self.pieces)
+        merge_around_peak[x.dtype](x, sums, self.pieces, maximum, second, self.temperature, log)
+        return None if math.isnan(log[0]) else (maximum, float(log[0]), float(log[1]))
 
     def _choose_pivot(self, pivot: Any) -> None:
         maxima = np.empty(self.pieces)
@@ -250,14 +332,7 @@ class LongRow:
         self.for_all(lambda piece: kernel(self.x, self.start, self.n, piece, maxima), self.pieces)
         choose_pivot[self.x.dtype](self.x, self.pieces, self.temperature, maxima, pivot)
 
-    def _write(self, pivot: float, total: float, lost: float) -> None:
-        x = self.x
-        place = x, self.start, self.out, self.to, self.n
-        if self.op == "softmax":
-            kernel, has_terms = write_softmax[x.dtype], int(self.keeps_terms)
-            self.for_all(
-                lambda piece: kernel(*place, piece, has_terms, pivot, total, lost, self.temperature), self.pieces
-            )
-        else:
-            kernel = write_log_softmax[x.dtype]
-            self.for_all(lambda piece: kernel(*place, piece, pivot, total, lost, self.temperature), self.pieces)
+    def _write(self, kernel: Kernel, *numbers: float) -> None:
+        """Let a kernel write all pieces of the result; the numbers are its parameters between piece and temperature."""
+        compiled, place = kernel[self.x.dtype], (self.x, self.start, self.out, self.to, self.n)
+        self.for_all(lambda piece: compiled(*place, piece, *numbers, self.temperature), self.pieces)

@@ -46,31 +46,36 @@ MAX_PIVOT = 2**17  # up to here the magic number minus the pivot is exact, and t
 MAX_GUESS = MAX_PIVOT - 2**12  # whatever suits a guess has a pivot of its own: no exponents differ by so much
 SEGMENT = 4096  # elements of a row after which the sum moves on to float64
 FEW_GROUPS = 8  # after which the small parts are added, exactly: equal ones would all be rounded the same way
+AIM_SINGLE, AIM_DOUBLE = 53, 480  # a term of the lowest exponent over one of this is 0
 HEADROOM = 16  # 2 to this power times the term at the pivot is the ceiling: 256 terms of a lane, and a poor guess
 
 
 @inline
 def lowest_exponent(x):
-    """Return the smallest exponent n at which 2^f · 2^n, 2^f >= 0.7, is a normal number."""
-    return choose(x, -125, -1021)
+    """Return the exponent to which smaller ones are raised.
+
+    A term so small is nothing beside the sum. It is large enough for its small part to be a normal number, or zero:
+    where many elements are far below the largest, arithmetic with subnormal numbers would take twice the time.
+    """
+    return choose(x, -100, -960)
 
 
 @inline
 def aim(x):
     """Return the exponent of the term at the pivot: far from the lowest, and not too near the highest."""
-    return choose(x, 44, 480)
+    return choose(x, AIM_SINGLE, AIM_DOUBLE)
 
 
 @inline
 def ceiling(x):
     """Return what a lane's sum must not exceed."""
-    return choose(x, 2.0 ** (44 + HEADROOM), 2.0 ** (480 + HEADROOM))
+    return choose(x, 2.0 ** (AIM_SINGLE + HEADROOM), 2.0 ** (AIM_DOUBLE + HEADROOM))
 
 
 @inline
 def least_sum(x):
     """Return what a sum must reach: as much as the term at the pivot, or the guess was not one."""
-    return choose(x, 2.0**42, 2.0**478)
+    return choose(x, 2.0 ** (AIM_SINGLE - 2), 2.0 ** (AIM_DOUBLE - 2))
 
 
 @inline

@@ -113,18 +113,19 @@ def power(x, value, pivot, temperature):
 
 
 @inline
-def sum_around_peak(x, start, n, out, to, maximum, second, high, low, temperature):
-    """Return the sum of all but the largest element in units of it, in two parts; NaN as in `sum_surely`.
+def below_peak(maximum, second):
+    """Return as what the largest element counts where the others are summed."""
+    return second if second > -math.inf else maximum
 
-    All are summed with the largest counted as the second, whose term is then taken off.
+
+@inline
+def others_over_peak(x, total, lost, maximum, second, high, low, temperature):
+    """Return the sum of all but the largest element in units of it, in two parts.
+
+    It comes from the sum of all, the largest counted as `below_peak` says, which is taken off.
     """
-    limit = second if second > -math.inf else maximum
+    limit = below_peak(maximum, second)
     pivot, rest_pivot = pivot_for(x, maximum, high), pivot_for(x, limit, high)
-    if math.isnan(pivot) or math.isnan(rest_pivot):
-        return math.nan, 0.0
-    total, lost, _, suits, _ = sum_exponentials(x, start, n, out, to, None, rest_pivot, high, low, True, limit, None)
-    if not suits:
-        return math.nan, 0.0
     large, small = term(x, limit, rest_pivot, high, low)
     rest, lost = add_smaller(*add_exactly(total, lost - small, -large))
     if second == -math.inf:
@@ -137,6 +138,19 @@ def sum_around_peak(x, start, n, out, to, maximum, second, high, low, temperatur
     others = ldexp_small(ldexp_small(others, half), gap - half)
     others_low = ldexp_small(ldexp_small(others_low, half), gap - half)
     return others, others_low
+
+
+@inline
+def sum_around_peak(x, start, n, out, to, maximum, second, high, low, temperature):
+    """Return the sum of all but the largest element in units of it, in two parts; NaN as in `sum_surely`."""
+    limit = below_peak(maximum, second)
+    pivot, rest_pivot = pivot_for(x, maximum, high), pivot_for(x, limit, high)
+    if math.isnan(pivot) or math.isnan(rest_pivot):
+        return math.nan, 0.0
+    total, lost, _, suits, _ = sum_exponentials(x, start, n, out, to, None, rest_pivot, high, low, True, limit, None)
+    if not suits:
+        return math.nan, 0.0
+    return others_over_peak(x, total, lost, maximum, second, high, low, temperature)
 
 
 @inline
