@@ -304,6 +304,21 @@ def test_far_below_the_largest_nothing_is_left(op, axis):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n", [513, 1025, 2049])
+def test_equal_elements_whose_small_parts_are_all_rounded_alike(n, dtype):
+    value = np.append(np.linspace(-0.1, 0.1, 300), [-0.041436824947595596, -0.04704928113676905]).astype(dtype)
+    x = np.repeat(value[:, None], n, axis=1)
+    share = np.full(x.shape, 1 / np.longdouble(n))
+    for method in ("two_pass", "auto"):
+        assert exact.ulp_error(call("softmax", x, method=method), share).max() <= 2
+        for shift in (0, np.log(n)):  # also near 0
+            y = x - dtype(shift)
+            true = y[:, 0] + np.log(np.longdouble(n))
+            error = exact.ulp_error(call("logsumexp", y, method=method), true, near_zero=exact.NEAR_ZERO["logsumexp"])
+            assert error.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("top", [90866.65, 90865.03, 90824.2, -90820.43, -90518.52, -90700.0, 88000.0, -88000.0])
 def test_rows_at_the_end_of_the_range_of_pivots(top, dtype, rng):
     for n in (130, 200):

@@ -117,13 +117,13 @@ def exact_nodes(n):
     return [2.0 ** (j / n) for j in range(n)]
 
 
-step = len(SINGLE_NODES) // NODES[32]  # every second node of the 16, or all
-single_nodes, single_deviations = SINGLE_NODES[::step], [d / step for d in SINGLE_DEVIATIONS[::step]]
-node = lookup_table(_node_bits(single_nodes, np.float32, 23), _node_bits(DOUBLE_NODES, np.float64, 52))
+_STEP = len(SINGLE_NODES) // NODES[32]  # every second node of the 16, or all
+_HERE, _DEVIATIONS_HERE = SINGLE_NODES[::_STEP], [d / _STEP for d in SINGLE_DEVIATIONS[::_STEP]]
+node = lookup_table(_node_bits(_HERE, np.float32, 23), _node_bits(DOUBLE_NODES, np.float64, 52))
 exact_node = lookup_table(  # correctly rounded
     _node_bits(exact_nodes(NODES[32]), np.float32, 23), _node_bits(exact_nodes(NODES[64]), np.float64, 52)
 )
-deviation = lookup_table(bits_of(single_deviations, np.float32), bits_of(DOUBLE_DEVIATIONS, np.float64))
+deviation = lookup_table(bits_of(_DEVIATIONS_HERE, np.float32), bits_of(DOUBLE_DEVIATIONS, np.float64))
 
 
 def slope_of_exp2(f):

@@ -47,7 +47,7 @@ MAX_GUESS = MAX_PIVOT - 2**12  # whatever suits a guess has a pivot of its own: 
 SEGMENT = 4096  # elements of a row after which the sum moves on to float64
 FEW_GROUPS = 8  # after which the small parts are added, exactly: equal ones would all be rounded the same way
 AIM_SINGLE, AIM_DOUBLE = 53, 480  # a term of the lowest exponent over one of this is 0
-HEADROOM = 16  # 2 to this power times the term at the pivot is the ceiling: 256 terms of a lane, and a poor guess
+HEADROOM = 16  # 2 to this power times the term at the pivot is the ceiling: all terms of a lane, and a poor guess
 
 
 @inline

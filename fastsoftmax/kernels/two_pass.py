@@ -12,9 +12,17 @@ Error: 2 ULP, logsumexp 1. log_softmax of rows in which one term holds nearly al
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
-from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_integer, magic_number, nodes
+from fastsoftmax.kernels.exponential import (
+    add_exactly,
+    add_smaller,
+    exponential,
+    log2e_over,
+    magic_integer,
+    magic_number,
+    nodes,
+)
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
-from fastsoftmax.kernels.pivot import MAX_PIVOT
+from fastsoftmax.kernels.pivot import FEW_GROUPS, MAX_PIVOT
 from fastsoftmax.kernels.row_sums import LARGE_SHARE
 from fastsoftmax.kernels.rows import (
     ROW_PARAMETERS,
@@ -40,7 +48,7 @@ from fastsoftmax.simd import (
     sum_lanes,
 )
 
-PIECE = 2**11
+PIECE = 2**11  # elements of a row after which the sum moves on to float64
 
 
 @inline
@@ -68,12 +76,15 @@ def sum_piece(x, start, n, high, low):
     """Return (total, lost, pivot): the sum of e^x over a piece is (total + lost) · 2^pivot."""
     total, lost = splat(x, 0.0), splat(x, 0.0)
     pivot = splat(x, -MAX_PIVOT)
-    for i in range(0, n, lanes(x)):
-        _, large, small, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
-        top = larger(exponent, pivot)
-        shrink, power = power_of_two(x, pivot - top), power_of_two(x, exponent - top)
-        total, lost = add_exactly(total * shrink, fma(small, power, lost * shrink), large * power)
-        pivot = top
+    few = FEW_GROUPS * lanes(x)
+    for first in range(0, n, few):
+        for i in range(first, min(first + few, n), lanes(x)):
+            _, large, small, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
+            top = larger(exponent, pivot)
+            shrink, power = power_of_two(x, pivot - top), power_of_two(x, exponent - top)
+            total, lost = add_exactly(total * shrink, fma(small, power, lost * shrink), large * power)
+            pivot = top
+        total, lost = add_smaller(total, lost)
     piece_pivot = float(largest(pivot))
     weight = power_of_two(x, pivot - piece_pivot)
     piece_total, piece_lost = sum_lanes(total * weight, lost * weight)

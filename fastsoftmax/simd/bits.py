@@ -8,7 +8,7 @@ from fastsoftmax.simd.vector import HAS_AVX512, Vector, bits_type, lane_function
 
 MANTISSA_BITS = {32: 23, 64: 52}
 NODES = {32: 16 if HAS_AVX512 else 8, 64: 8}  # in an octave
-NODE_SHIFT = {32: 23 - (4 if HAS_AVX512 else 3), 64: 52 - 3}  # the bits of a mantissa less those of a node's number
+NODE_SHIFT = {width: MANTISSA_BITS[width] - (count - 1).bit_length() for width, count in NODES.items()}
 MAGIC_BITS = {32: 0x4B400000, 64: 0x4338000000000000}  # of 1.5 * 2**23 and 1.5 * 2**52
 
 

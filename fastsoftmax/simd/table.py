@@ -48,7 +48,11 @@ def _permute(builder, entries, numbers):
 
 
 def _permute_words(builder, entries, numbers):
-    """Look up 4 or 8 integers of 64 bits in 8 entries, whose lower and upper words are tables of their own."""
+    """Look up 4 or 8 integers of 64 bits in 8 entries, whose lower and upper words are tables of their own.
+
+    Of 8 integers the lower words come together in the order 0 1 4 5 2 3 6 7, from which the found words go back to
+    their places: so nothing but the look-up crosses the halves of a register, which takes longer.
+    """
     words = ir.VectorType(I32, 8)
     tables = [[entry & 0xFFFFFFFF for entry in entries], [entry >> 32 for entry in entries]]
     if numbers.type.count == 4:
