@@ -47,7 +47,7 @@ def floats(low, high, stride):
 
 @pytest.mark.parametrize("pivot", [0, 37, -1000, 2**16])
 def test_float32_at_one_float_in_many(pivot):
-    stride = 31 if pivot == 0 else 1
+    stride = 31 if abs(pivot) < 100 else 1  # then there are few
     tried = 0
     for x in floats((pivot + LOWEST) * math.log(2), (pivot + HIGHEST) * math.log(2), stride):
         tried += x.size
