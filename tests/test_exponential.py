@@ -97,9 +97,8 @@ BITS = """
 import numpy as np
 from fastsoftmax import log_softmax, logsumexp, softmax
 x = np.linspace(-30, 20, 6000).reshape(4, 1500)
-for dtype in "f4", "f8":
-    for f in softmax, log_softmax, logsumexp:
-        print(f(x.astype(dtype), 1).tobytes().hex())
+for dtype, f in ("f4", softmax), ("f4", logsumexp), ("f8", log_softmax):
+    print(f(x.astype(dtype), 1).tobytes().hex())
 """
 
 
