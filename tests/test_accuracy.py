@@ -273,6 +273,14 @@ def test_long_rows_with_a_peak(share, dtype, rng, monkeypatch, restore_threads):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("below", [-95000.0, -1e30, -np.inf])
+def test_long_rows_with_a_peak_and_no_pivot_for_the_others(below, dtype):
+    x = np.full(2**18 + 999, below, dtype)
+    x[777] = 0.3
+    assert_exact("log_softmax", x, -1, fastsoftmax.log_softmax(x), "auto")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_long_rows_far_above_their_guess(dtype, rng):
     # what is found to be too much in one piece is too much for all
     for place in (5000, 2**17, 2**18 + 500):

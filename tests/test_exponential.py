@@ -15,7 +15,7 @@ from fastsoftmax.simd import NODES, WIDE, lanes, load, splat, store
 from fastsoftmax.simd.vector import VECTOR_BITS
 
 LOWEST, HIGHEST = -100, 127.4  # 2 to these powers; below, the small part is no normal number
-BOUND, BITS_OF_PARTS = {16: (0.6, 26.5), 8: (0.63, 26.3)}[NODES[32]]  # by the nodes of float32
+BOUND, BITS_OF_PARTS, SMALL = {16: (0.6, 26.5, 0.03), 8: (0.63, 26.3, 0.05)}[NODES[32]]  # by the nodes of float32
 
 
 @njit(error_model="numpy")
@@ -56,7 +56,7 @@ def test_float32_at_one_float_in_many(pivot):
         below = np.exp2(np.floor(np.log2(true)))
         assert (np.abs(e - true) <= BOUND * 2.0**-23 * below).all()
         assert (np.abs(large + np.longdouble(small) - true) <= 2.0**-BITS_OF_PARTS * true).all()
-        assert (np.abs(small) <= 0.5 / NODES[32] * large).all()
+        assert (np.abs(small) <= SMALL * large).all()
     assert tried > 30_000
 
 
@@ -97,8 +97,9 @@ BITS = """
 import numpy as np
 from fastsoftmax import log_softmax, logsumexp, softmax
 x = np.linspace(-30, 20, 6000).reshape(4, 1500)
-for dtype, f in ("f4", softmax), ("f4", logsumexp), ("f8", log_softmax):
-    print(f(x.astype(dtype), 1).tobytes().hex())
+for dtype in "f4", "f8":
+    for f in softmax, log_softmax, logsumexp:
+        print(f(x.astype(dtype), 1).tobytes().hex())
 """
 
 
@@ -109,9 +110,10 @@ NARROWER = [("haswell", "+avx2,+fma,+f16c"), ("sandybridge", "+avx,+fma")]  # th
 def test_processors_with_vectors_of_one_width_compute_the_same_bits(tmp_path):
     results = []
     for processor in [*NARROWER, *([None] if VECTOR_BITS == 256 else [])]:
-        env = {"FASTSOFTMAX_CACHE_DIR": str(tmp_path / "cache")}
+        env = {}
         if processor:
-            env |= dict(zip(("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"), processor, strict=True))
+            env = dict(zip(("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"), processor, strict=True))
+            env["FASTSOFTMAX_CACHE_DIR"] = str(tmp_path / "cache")
         results.append(run_python(BITS, env=env))
     assert len(results[0]) > 100_000
     assert len(set(results)) == 1

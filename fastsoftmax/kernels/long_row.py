@@ -17,7 +17,6 @@ from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, 
 from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_number
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import (
-    MAX_GUESS,
     floor_of,
     guess_pivot,
     least_sum,
@@ -26,13 +25,20 @@ from fastsoftmax.kernels.pivot import (
     sum_exponentials,
     two_largest,
 )
-from fastsoftmax.kernels.row_sums import LARGE_SHARE, MOST_OTHERS, PEAK_GAP, below_peak, log1p_of, others_over_peak
+from fastsoftmax.kernels.row_sums import (
+    LARGE_SHARE,
+    MOST_OTHERS,
+    NO_PEAK,
+    PEAK_GAP,
+    below_peak,
+    log1p_of,
+    others_over_peak,
+)
 from fastsoftmax.kernels.rows import TINY, inverse_of, share, subtract_log_sum, subtract_peak
 from fastsoftmax.simd import (
     lanes,
     larger,
     largest,
-    load,
     load_group,
     pointer_to,
     splat,
@@ -57,12 +63,7 @@ def ends_of(piece, n):
 def guess(x, start, n, temperature, pivot):
     """Write a guessed pivot into pivot[0]."""
     high, _ = log2e_over(x, temperature)
-    sample = load(x, start)
-    for i in range(0, n - lanes(x), SPARSELY):
-        sample = larger(load(x, start + i), sample)
-    seen = pivot_for(x, float(largest(sample)), high)
-    guessed = guess_pivot(x, start, n, high)
-    pivot[0] = max(seen, guessed) if seen < MAX_GUESS else guessed
+    pivot[0] = guess_pivot(x, start, n, SPARSELY, high)
 
 
 @kernel("in", "int", "int", "int", "reals")
@@ -113,12 +114,21 @@ def sum_and_keep_piece(x, start, out, to, n, piece, pivot, temperature, sums):
     keep_sum(x, total, lost, peak, suits, piece, sums)
 
 
+@inline
+def sum_of(sums, pieces):
+    """Return the sum of all pieces, and what it lost."""
+    total, lost = 0.0, 0.0
+    for k in range(pieces):
+        total, lost = add_exactly(total, lost + sums[SUMS * k + 1], sums[SUMS * k])
+    return total, lost
+
+
 @kernel("in", "reals", "int", "real", "reals")
 def merge(x, sums, pieces, pivot, merged):
     """Merge the pieces' sums into merged: (total, lost, the largest piece's share, the logarithm)."""
-    total, lost, peak = 0.0, 0.0, 0.0
+    total, lost = sum_of(sums, pieces)
+    peak = 0.0
     for k in range(pieces):
-        total, lost = add_exactly(total, lost + sums[SUMS * k + 1], sums[SUMS * k])
         peak = max(peak, sums[SUMS * k + 2])
     if not total >= least_sum(x):
         total = math.nan
@@ -152,14 +162,12 @@ def sum_around_peak(x, start, n, piece, maximum, second, temperature, sums):
 def merge_around_peak(x, sums, pieces, maximum, second, temperature, log):
     """Write log(1 + others), in two parts, into `log`, the others in units of the largest element's term.
 
-    It is NaN where they are too many for that to be a peak, or not known.
+    It is NO_PEAK where they are too much for that to be a peak, NaN where no pivot suits them.
     """
     high, low = log2e_over(x, temperature)
-    total, lost = 0.0, 0.0
-    for k in range(pieces):
-        total, lost = add_exactly(total, lost + sums[SUMS * k + 1], sums[SUMS * k])
+    total, lost = sum_of(sums, pieces)
     others, others_low = others_over_peak(x, total, lost, maximum, second, high, low, temperature)
-    log[0], log[1] = math.nan, 0.0
+    log[0], log[1] = (NO_PEAK if others > MOST_OTHERS else math.nan), 0.0
     if others <= MOST_OTHERS:
         log[0], log[1] = log1p_of(x, others, others_low)
 
@@ -278,19 +286,19 @@ class LongRow:
             if not math.isnan(pivot[0]):
                 total, lost, top_share, log = self._sum(float(pivot[0]))
         is_delicate = self.op == "logsumexp" and TINY <= abs(log) < 1.0
+        is_peaked = self.op == "log_softmax" and top_share > LARGE_SHARE
+        peak, log_others, log_others_low = self._peak() if is_peaked else (math.nan, NO_PEAK, 0.0)
         x = self.x
-        if math.isnan(total) or is_delicate:
+        if math.isnan(total) or math.isnan(log_others) or is_delicate:
             CAREFUL[self.op][x.dtype](x, self.start, self.out, self.to, self.n, self.temperature)
         elif self.op == "logsumexp":
             write_number[x.dtype](self.out, self.to, log)
         elif self.op == "softmax":
             self._write(write_softmax, int(self.keeps_terms), float(pivot[0]), total, lost)
+        elif log_others == NO_PEAK:
+            self._write(write_log_softmax, float(pivot[0]), total, lost)
         else:
-            peak = self._peak() if top_share > LARGE_SHARE else None
-            if peak is None:
-                self._write(write_log_softmax, float(pivot[0]), total, lost)
-            else:
-                self._write(write_log_softmax_of_peak, *peak)
+            self._write(write_log_softmax_of_peak, peak, log_others, log_others_low)
 
     def _sum(self, pivot: float) -> list[float]:
         """Return what `merge` makes of the sums of all pieces: NaN if the pivot does not suit one of them."""
@@ -313,18 +321,18 @@ class LongRow:
         merge[x.dtype](x, sums, self.pieces, pivot, merged)
         return merged.tolist()
 
-    def _peak(self) -> tuple[float, float, float] | None:
-        """Return the peak of the row, and the logarithm of the sum over its term, in two parts; None if it has none."""
+    def _peak(self) -> tuple[float, float, float]:
+        """Return the largest element, and the logarithm of the sum over its term as `merge_around_peak` does."""
         x, place = self.x, (self.x, self.start, self.n)
         found, sums, log = np.empty(2 * self.pieces), np.empty(SUMS * self.pieces), np.empty(2)
         find, add = find_two_largest[x.dtype], sum_around_peak[x.dtype]
         self.for_all(lambda piece: find(*place, piece, found), self.pieces)
         second, maximum = np.sort(found)[-2:].tolist()
         if (maximum - second) / self.temperature < PEAK_GAP:
-            return None
+            return maximum, NO_PEAK, 0.0
         self.for_all(lambda piece: add(*place, piece, maximum, second, self.temperature, sums), self.pieces)
         merge_around_peak[x.dtype](x, sums, self.pieces, maximum, second, self.temperature, log)
-        return None if math.isnan(log[0]) else (maximum, float(log[0]), float(log[1]))
+        return maximum, float(log[0]), float(log[1])
 
     def _choose_pivot(self, pivot: Any) -> None:
         maxima = np.empty(self.pieces)

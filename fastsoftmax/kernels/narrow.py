@@ -32,7 +32,7 @@ from fastsoftmax.kernels.exponential import (
     nodes,
 )
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_step
-from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, hold_out, sum_of_four
+from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, hold, hold_out, sum_of_four
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, TINY, share
 from fastsoftmax.kernels.storage import room_for_columns, room_for_tile
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
@@ -53,7 +53,6 @@ from fastsoftmax.simd import (
     repeated,
     rounded,
     select,
-    smaller,
     splat,
     splat_wide,
     store,
@@ -143,7 +142,7 @@ def sum_around_peaks(x, tile, n, maximum, high, low):
         j += GROUP
     while j < n:
         v = load(tile, width * j)
-        held, v = larger(v, held), smaller(held, v)
+        held, v = hold(held, v)
         _, large, small, _ = exponential(larger(floor, v), high, low, magic)
         total, lost = add_exactly(total, lost + small, large)
         j += 1

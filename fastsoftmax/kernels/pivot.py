@@ -116,13 +116,19 @@ def add_four_exactly(total, lost, group):
 
 
 @inline
+def hold(held, v):
+    """Return the larger of `held` and v, and the other one, which v is where it is NaN."""
+    return larger(v, held), smaller(held, v)
+
+
+@inline
 def hold_out(held, group):
     """Return the largest of each lane of `held` and the four vectors of a group, and all the others as a group."""
     a, b, c, d = quarters(group)
-    held, a = larger(a, held), smaller(held, a)  # a NaN is not held
-    held, b = larger(b, held), smaller(held, b)
-    held, c = larger(c, held), smaller(held, c)
-    held, d = larger(d, held), smaller(held, d)
+    held, a = hold(held, a)
+    held, b = hold(held, b)
+    held, c = hold(held, c)
+    held, d = hold(held, d)
     return held, join(a, b, c, d)
 
 
@@ -249,11 +255,14 @@ def pivot_for(x, maximum, high):
 
 
 @inline
-def guess_pivot(x, start, n, high):
-    """Guess a pivot from the ends of a row, a long one's middle, too; a bad guess costs time only."""
+def guess_pivot(x, start, n, step, high):
+    """Guess a pivot from the ends of a row, a long one's inside, too, a vector in `step` elements.
+
+    A bad guess costs time only.
+    """
     sample = largest_of_four(larger(load_group(x, start + n - 4 * lanes(x)), load_group(x, start)))
     if n >= SEGMENT:  # worth the wait for memory
-        for k in range(1, 16):
-            sample = larger(load(x, start + n // 16 * k), sample)
+        for i in range(step, n - lanes(x), step):
+            sample = larger(load(x, start + i), sample)
     pivot = np.rint(float(largest(sample)) * (high / nodes(x))) - aim(x)
     return pivot if abs(pivot) < MAX_GUESS else 0.0

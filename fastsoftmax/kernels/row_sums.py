@@ -78,7 +78,7 @@ def sum_surely(x, start, n, terms, j, keeps, maximum, high, low):
 
     The guess comes first here, too: what suits it has the same result as in `sum_ahead`, whichever does it.
     """
-    pivot = guess_pivot(x, start, n, high)
+    pivot = guess_pivot(x, start, n, n // 16, high)
     if maximum * (high / nodes(x)) - pivot > aim(x) + HEADROOM + 1:
         pivot = pivot_for(x, maximum, high)
     total, lost, end = math.nan, 0.0, splat_group(x, 0.0)
@@ -181,7 +181,7 @@ def sum_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, se
     It ends, too, at a row in which one element holds a large share of the sum, unless `seeks_peak` is None.
     """
     for k in range(rows):
-        kept[PIVOT + k] = guess_pivot(x, start + k * step, n, high)
+        kept[PIVOT + k] = guess_pivot(x, start + k * step, n, n // 16, high)
     for k in range(rows, 2 * rows):  # what the next guesses will look at
         prefetch(x, start + k * step)
         prefetch(x, start + k * step + n - 1)
