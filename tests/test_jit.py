@@ -53,7 +53,7 @@ def native(tmp_path_factory):
 def test_rows_are_computed_in_the_widest_registers(native):
     assert len(native) == len(OPS) * len(FLOATS)
     for name, (registers, _) in native.items():
-        # four vectors at a time, each a polynomial of degree 6 or 11, once with the maximum known and once without
+        # four vectors at a time, each a polynomial, and behind the loop four more
         assert registers.get(WIDEST, 0) >= 2 * (4 if WIDEST == "zmm" else 8) * (11 if "float64" in name else 6), name
         assert sum(registers.values()) - registers[WIDEST] <= registers[WIDEST] / 2, (name, registers)
 

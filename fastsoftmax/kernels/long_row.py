@@ -63,7 +63,7 @@ def ends_of(piece, n):
 def guess(x, start, n, temperature, pivot):
     """Write a guessed pivot into pivot[0]."""
     high, _ = log2e_over(x, temperature)
-    pivot[0] = guess_pivot(x, start, n, SPARSELY, high)
+    pivot[0], _ = guess_pivot(x, start, n, SPARSELY, high, math.inf)
 
 
 @kernel("in", "int", "int", "int", "reals")
@@ -97,7 +97,7 @@ def sum_piece(x, start, n, piece, pivot, temperature, sums):
     high, low = log2e_over(x, temperature)
     first, last = ends_of(piece, n)
     total, lost, peak, suits, _ = sum_exponentials(
-        x, start + first, last - first, None, 0, None, pivot, high, low, True, None, True
+        x, start + first, last - first, None, 0, None, pivot, high, low, None, True
     )
     keep_sum(x, total, lost, peak, suits, piece, sums)
 
@@ -109,7 +109,7 @@ def sum_and_keep_piece(x, start, out, to, n, piece, pivot, temperature, sums):
     high, low = log2e_over(x, temperature)
     first, last = ends_of(piece, n)
     total, lost, peak, suits, _ = sum_exponentials(
-        x, start + first, last - first, out, to + first, True, pivot, high, low, True, None, True
+        x, start + first, last - first, out, to + first, True, pivot, high, low, None, True
     )
     keep_sum(x, total, lost, peak, suits, piece, sums)
 
@@ -153,7 +153,7 @@ def sum_around_peak(x, start, n, piece, maximum, second, temperature, sums):
     limit = below_peak(maximum, second)
     pivot = pivot_for(x, limit, high)
     total, lost, _, suits, _ = sum_exponentials(
-        x, start + first, last - first, None, 0, None, pivot, high, low, True, limit, None
+        x, start + first, last - first, None, 0, None, pivot, high, low, limit, None
     )
     keep_sum(x, total, lost, splat(x, 0.0), suits, piece, sums)
 
@@ -191,15 +191,13 @@ def write_softmax(x, start, out, to, n, piece, has_terms, pivot, total, lost, te
     inverse, inverse_low = inverse_of(out, total, lost)
     inverse, inverse_low = splat_group(out, inverse), splat_group(out, inverse_low)
     end = load_group(x, start + last - width)  # before `out`, which may be x, is written to
-    whole = last - (last - first) % width
     if has_terms:
-        for i in range(first, whole, width):
+        for i in range(first, last - width, width):
             store(out, to + i, share(load_group(out, to + i), inverse, inverse_low))
     else:
-        for i in range(first, whole, width):
+        for i in range(first, last - width, width):
             store(out, to + i, scaled_term(load_group(x, start + i), floor, high, low, magic, inverse, inverse_low))
-    if whole < last:
-        store(out, to + last - width, scaled_term(end, floor, high, low, magic, inverse, inverse_low))
+    store(out, to + last - width, scaled_term(end, floor, high, low, magic, inverse, inverse_low))
 
 
 @kernel("in", "int", "out", "int", "int", "int", "real", "real", "real", "real")

@@ -2,8 +2,8 @@
 
 The textbook reads a row for its maximum before it can begin. But any power of two near e^max serves as well: float32
 has 254 exponents, and the row needs about 150 of them. So the pass guesses a *pivot* (an exponent from that of the
-largest at the row's two ends), computes e^x · 2^-pivot, adds, and notes whether an exponent did not fit. Only a row
-whose guess was far off is done again, with its maximum known.
+largest at the row's two ends), computes e^x · 2^-pivot, adds, and notes whether an exponent was too large. Only a row
+whose guess was far off is done again, with its maximum known. Exponents that are too small are raised.
 
 `sum_exponentials` adds with an error of far less than one rounding, whatever the row: a running sum begins at a
 *ceiling* that no lane's sum reaches, so that what each addition rounds away is found by two subtractions (Dekker's
@@ -45,9 +45,12 @@ from fastsoftmax.simd import (
 MAX_PIVOT = 2**17  # up to here the magic number minus the pivot is exact, and the two parts of log2(e) suffice
 MAX_GUESS = MAX_PIVOT - 2**12  # whatever suits a guess has a pivot of its own: no exponents differ by so much
 SEGMENT = 4096  # elements of a row after which the sum moves on to float64
+SOON = 2  # groups ahead that memory to write to is asked for; many would be in pages that the system has yet to give
 FEW_GROUPS = 8  # after which the small parts are added, exactly: equal ones would all be rounded the same way
 AIM_SINGLE, AIM_DOUBLE = 53, 480  # a term of the lowest exponent over one of this is 0
 HEADROOM = 16  # 2 to this power times the term at the pivot is the ceiling: all terms of a lane, and a poor guess
+AIMED_SINGLE, AIMED_DOUBLE = 2.0**AIM_SINGLE, 2.0**AIM_DOUBLE
+CEILING_SINGLE, CEILING_DOUBLE = 2.0 ** (AIM_SINGLE + HEADROOM), 2.0 ** (AIM_DOUBLE + HEADROOM)
 
 
 @inline
@@ -69,13 +72,13 @@ def aim(x):
 @inline
 def ceiling(x):
     """Return what a lane's sum must not exceed."""
-    return choose(x, 2.0 ** (AIM_SINGLE + HEADROOM), 2.0 ** (AIM_DOUBLE + HEADROOM))
+    return choose(x, CEILING_SINGLE, CEILING_DOUBLE)
 
 
 @inline
 def least_sum(x):
     """Return what a sum must reach: as much as the term at the pivot, or the guess was not one."""
-    return choose(x, 2.0 ** (AIM_SINGLE - 2), 2.0 ** (AIM_DOUBLE - 2))
+    return 0.25 * choose(x, AIMED_SINGLE, AIMED_DOUBLE)
 
 
 @inline
@@ -92,6 +95,13 @@ def sum_of_four(group):
     """Return the sum of the four vectors of a group."""
     a, b, c, d = quarters(group)
     return (a + b) + (c + d)
+
+
+@inline
+def smallest_of_four(group):
+    """Return of each lane the smallest in the four vectors of a group."""
+    a, b, c, d = quarters(group)
+    return smaller(smaller(a, b), smaller(c, d))
 
 
 @inline
@@ -140,16 +150,16 @@ def bounded(v, floor, limit):
 
 
 @inline
-def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, is_sure, limit, seeks_peak):
+def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seeks_peak):
     """Sum e^x · 2^-pivot over n elements, at least a group, from `start`.
 
     Returns the sum in two parts, the largest group of terms that a lane saw (roughly; 0 with None for `seeks_peak`),
     whether the pivot suited, and the terms of the last group, which overlaps the one before. All others are kept in
     terms[j:], unless `keeps` is None: storing what overlaps would make the next pass wait for both. Where they are not
-    kept, and `terms` is not None, it is where a later pass writes to, and is asked for in time.
+    kept, and `terms` is not None, it is where a later pass writes to. Either way it is asked for in time.
 
-    With None for `is_sure` an exponent that is too small does not suit; otherwise it is raised to the lowest one, and
-    an element over the limit, unless that is None, counts as the limit.
+    A pivot does not suit where an exponent is too large, or there is a NaN. One that is too small is raised to the
+    lowest; an element over the limit, unless that is None, counts as the limit.
     """
     width = 4 * lanes(x)
     floor = splat_group(x, floor_of(x, pivot, high))
@@ -157,11 +167,11 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, is_sure, li
     zero, bottom = splat(x, 0.0), splat(x, ceiling(x))
     total, peak, seen, most = bottom, zero, zero, bottom
     nothing = splat_group(x, 0.0)
-    lost, rest, end = nothing, nothing, nothing
+    lost, rest = nothing, nothing
     row_total, row_lost = 0.0, 0.0
-    whole = n - n % width
+    last = n - width
     i = 0
-    while i < whole:
+    while i < last:
         if i > 0:
             most = larger(total, most)
             part, part_lost = sum_lanes(total - bottom, sum_of_four(lost + rest))
@@ -169,19 +179,17 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, is_sure, li
             total, lost, rest = bottom, nothing, nothing
             if not all_in_range(seen) or any_set(most >= 2.0 * ceiling(x)):
                 break
-        stop = min(whole, i + SEGMENT)
-        while i < stop:
+        stop = min(last, i + SEGMENT)
+        while True:
             pause = min(stop, i + FEW_GROUPS * width)
             while i < pause:
-                v = load_group(x, start + i)
-                if is_sure is not None:
-                    v = bounded(v, floor, limit)
+                v = bounded(load_group(x, start + i), floor, limit)
                 large, a, b, steps = factored_exponential(v, high, low, magic)
                 if keeps is not None:
                     store(terms, j + i, fma(a, b, large))
-                elif terms is not None:
-                    for k in range(4):
-                        prefetch_to_write(terms, j + i + k * lanes(x))
+                if terms is not None:
+                    for k in range(i, i + width, lanes(x)):
+                        prefetch_to_write(terms, j + k + (0 if keeps is None else SOON * width))
                 seen = note_steps(seen, steps)
                 before = total
                 total, lost_here = add_group(total, large)
@@ -190,20 +198,19 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, is_sure, li
                 if seeks_peak is not None:
                     peak = larger(total - before, peak)
                 i += width
+            if i >= stop:
+                break
             total, rest = add_group(total, rest)
-    if whole < n:
-        v = load_group(x, start + n - width)
-        if is_sure is not None:
-            v = bounded(v, floor, limit)
-        large, a, b, steps = factored_exponential(v, high, low, magic)
-        end = fma(a, b, large)
-        seen = note_steps(seen, steps)
-        before = total
-        total, lost_here = add_group(total, keep_last(large, n - whole))
-        lost = lost + lost_here
-        rest = fma(keep_last(a, n - whole), b, rest)
-        if seeks_peak is not None:
-            peak = larger(total - before, peak)
+    v = bounded(load_group(x, start + last), floor, limit)
+    large, a, b, steps = factored_exponential(v, high, low, magic)
+    seen = note_steps(seen, steps)
+    end = fma(a, b, large)
+    before = total
+    total, lost_here = add_group(total, keep_last(large, n - i))
+    lost = lost + lost_here
+    rest = fma(keep_last(a, n - i), b, rest)
+    if seeks_peak is not None:
+        peak = larger(total - before, peak)
     suits = all_in_range(seen) and not any_set(larger(total, most) >= 2.0 * ceiling(x))
     part, part_lost = sum_lanes(total - bottom, sum_of_four(lost + rest))
     row_total, row_lost = add_exactly(row_total, row_lost + part_lost, part)
@@ -255,14 +262,17 @@ def pivot_for(x, maximum, high):
 
 
 @inline
-def guess_pivot(x, start, n, step, high):
-    """Guess a pivot from the ends of a row, a long one's inside, too, a vector in `step` elements.
+def guess_pivot(x, start, n, step, high, max_spread):
+    """Return a pivot, guessed from the ends of a row, a long one's inside, too, a vector in `step` elements.
 
-    A bad guess costs time only.
+    And whether the terms at the ends span more than `max_spread` exponents. A bad guess costs time only.
     """
-    sample = largest_of_four(larger(load_group(x, start + n - 4 * lanes(x)), load_group(x, start)))
+    left, right = load_group(x, start), load_group(x, start + n - 4 * lanes(x))
+    sample = largest_of_four(larger(right, left))
+    spread = (sample - smallest_of_four(smaller(right, left))) * (high / nodes(x))
+    is_spread = any_set(select(spread < MAX_GUESS, spread, 0.0) >= max_spread)
     if n >= SEGMENT:  # worth the wait for memory
         for i in range(step, n - lanes(x), step):
             sample = larger(load(x, start + i), sample)
     pivot = np.rint(float(largest(sample)) * (high / nodes(x))) - aim(x)
-    return pivot if abs(pivot) < MAX_GUESS else 0.0
+    return (pivot if abs(pivot) < MAX_GUESS else 0.0), is_spread

@@ -1,4 +1,4 @@
-"""Sums of rows: with a guessed pivot, with the right one, around a peak, and of some rows together.
+"""Sums of rows: with a guessed pivot, or the right one, or around a peak, and of some rows together.
 
 Every sum comes as a float64 and what that has lost. What suits its guessed pivot has the same sum whichever way it is
 reached, so that a row's result does not depend on the rows beside it.
@@ -50,7 +50,9 @@ from fastsoftmax.simd import (
 
 TOGETHER = WIDE  # rows at most that are summed before any is finished: as many as float64 lanes; none waits for its sum
 TOGETHER_VECTORS = 2048 // WIDE  # 16 KiB: longer rows are not done together, or they would leave the nearest cache
-PATIENCE = 64  # rows at most that are done the sure way when going ahead has failed
+PATIENCE = 64  # rows at most whose guesses are distrusted when one has failed
+MAX_SPREAD = 100  # exponents that the ends of a row span at most, or its largest will be far above its guess
+MAX_SPREAD_BESIDE_PEAK = 24  # the same where a peak matters: it may well have one
 
 LARGE_SHARE = 0.8  # of the sum: a row may have a peak where the large part of a term, at least 0.95 of it, holds more
 MOST_OTHERS = 0.136  # in units of an element: it is a peak, and holds 0.88, where all others are no more than that
@@ -61,36 +63,6 @@ PIVOT, TOTAL, LOST, FIRST, SECOND, MAXIMUM, NEXT, LOG_OTHERS, LOG_OTHERS_LOW = (
 ENDS = TOGETHER * 10  # at the beginning of a vector
 KEPT_VECTORS = 10 + TOGETHER * 4
 NO_PEAK = -1.0  # in place of the logarithm of a peaked row's sum, in units of the peak
-
-
-@inline
-def sum_ahead(x, start, n, terms, j, keeps, pivot, high, low, seeks_peak):
-    """Return (sum, what it lost, peak, end) as `sum_exponentials` does; if the pivot does not suit the sum is NaN."""
-    total, lost, peak, suits, end = sum_exponentials(
-        x, start, n, terms, j, keeps, pivot, high, low, None, None, seeks_peak
-    )
-    return (total if suits and total >= least_sum(x) else math.nan), lost, peak, end
-
-
-@inline
-def sum_surely(x, start, n, terms, j, keeps, maximum, high, low):
-    """Return (sum, what it lost, pivot, end) of any row, its maximum known; what no pivot can do has the sum NaN.
-
-    The guess comes first here, too: what suits it has the same result as in `sum_ahead`, whichever does it.
-    """
-    pivot = guess_pivot(x, start, n, n // 16, high)
-    if maximum * (high / nodes(x)) - pivot > aim(x) + HEADROOM + 1:
-        pivot = pivot_for(x, maximum, high)
-    total, lost, end = math.nan, 0.0, splat_group(x, 0.0)
-    for _ in range(2):
-        if math.isnan(pivot):
-            break
-        total, lost, _, suits, end = sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, True, None, None)
-        if suits and total >= least_sum(x):
-            break
-        total = math.nan
-        pivot = pivot_for(x, maximum, high)
-    return total, lost, pivot, end
 
 
 @inline
@@ -142,12 +114,12 @@ def others_over_peak(x, total, lost, maximum, second, high, low, temperature):
 
 @inline
 def sum_around_peak(x, start, n, out, to, maximum, second, high, low, temperature):
-    """Return the sum of all but the largest element in units of it, in two parts; NaN as in `sum_surely`."""
+    """Return the sum of all but the largest element in units of it, in two parts; NaN if no pivot suits."""
     limit = below_peak(maximum, second)
     pivot, rest_pivot = pivot_for(x, maximum, high), pivot_for(x, limit, high)
     if math.isnan(pivot) or math.isnan(rest_pivot):
         return math.nan, 0.0
-    total, lost, _, suits, _ = sum_exponentials(x, start, n, out, to, None, rest_pivot, high, low, True, limit, None)
+    total, lost, _, suits, _ = sum_exponentials(x, start, n, out, to, None, rest_pivot, high, low, limit, None)
     if not suits:
         return math.nan, 0.0
     return others_over_peak(x, total, lost, maximum, second, high, low, temperature)
@@ -175,83 +147,90 @@ def keep(x, kept, place, value, rest):
 
 
 @inline
-def sum_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, kept):
-    """Keep the sums of the first of some rows, as many as suit their guessed pivots, and return how many.
+def extremes(x, start, n, seeks_peak):
+    """Return the largest of a row's elements and the second largest; that is the same with None for `seeks_peak`."""
+    if seeks_peak is None:
+        maximum = row_maximum(x, start, n)
+        return maximum, maximum
+    return two_largest(x, start, n)
 
-    It ends, too, at a row in which one element holds a large share of the sum, unless `seeks_peak` is None.
+
+@inline
+def sum_row(x, start, n, terms, j, keeps, pivot, maximum, second, high, low, seeks_peak, temperature):
+    """Return (sum, what it lost, its pivot, end, maximum, logarithm of 1 + others, what that lost).
+
+    The sum is that of `sum_exponentials`, NaN if no pivot suits. The guessed pivot comes first, unless it is known to
+    be far too low. The largest element, and with `seeks_peak` the second, are looked for where it does not suit, or a
+    term is so large that the row may have a peak; that they are known before (not NaN) changes no result. The others
+    of a peak are in units of it; where there is none, or with None for `seeks_peak`, their logarithm is NO_PEAK.
     """
+    total, lost, end = math.nan, 0.0, splat_group(x, 0.0)
+    log, log_low = NO_PEAK, 0.0
+    for attempt in range(2):
+        may_have_peak = False
+        if not math.isnan(maximum):
+            if seeks_peak is not None and (maximum - second) * (1.0 / temperature) >= PEAK_GAP:
+                others, rest = sum_around_peak(x, start, n, terms, j, maximum, second, high, low, temperature)
+                if not others > MOST_OTHERS:
+                    log, log_low = log1p_of(x, others, rest)
+                    break
+            is_far = maximum * (high / nodes(x)) - pivot > aim(x) + HEADROOM + 1
+            if math.isnan(total) and (attempt == 1 or is_far):
+                pivot = pivot_for(x, maximum, high)
+        if math.isnan(total):
+            total, lost, peak, suits, end = sum_exponentials(
+                x, start, n, terms, j, keeps, pivot, high, low, None, seeks_peak
+            )
+            if not (suits and total >= least_sum(x)):
+                total = math.nan
+            elif seeks_peak is not None:
+                may_have_peak = math.isnan(maximum) and any_set(peak >= LARGE_SHARE * total)
+        if not (math.isnan(total) or may_have_peak):
+            break
+        if math.isnan(maximum):
+            maximum, second = extremes(x, start, n, seeks_peak)
+    return total, lost, pivot, end, maximum, log, log_low
+
+
+@inline
+def sum_rows(
+    x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, temperature, kept, distrusted, patience
+):
+    """Keep the sums of rows; of one with a peak, unless `seeks_peak` is None, the logarithm of that of the others.
+
+    What no pivot can do has NaN for a sum, and for the logarithm of the others. Of the first `distrusted` rows, and of
+    those that vary much, the extremes are looked for at once. Returns how many of the next rows are to be distrusted,
+    and `patience`: where a guess has failed, one, or twice as many as last time if no more had gone well in between.
+    """
+    max_spread = MAX_SPREAD if seeks_peak is None else MAX_SPREAD_BESIDE_PEAK
     for k in range(rows):
-        kept[PIVOT + k] = guess_pivot(x, start + k * step, n, n // 16, high)
+        place = start + k * step
+        kept[PIVOT + k], is_spread = guess_pivot(x, place, n, n // 16, high, max_spread)
+        kept[MAXIMUM + k] = math.nan
+        if k < distrusted or is_spread:
+            kept[MAXIMUM + k], kept[NEXT + k] = extremes(x, place, n, seeks_peak)
     for k in range(rows, 2 * rows):  # what the next guesses will look at
         prefetch(x, start + k * step)
         prefetch(x, start + k * step + n - 1)
     for k in range(rows):
-        pivot = float(kept[PIVOT + k])
-        place = start + k * step
-        total, lost, peak, end = sum_ahead(x, place, n, terms, j + k * j_step, keeps, pivot, high, low, seeks_peak)
-        if math.isnan(total):
-            return k
-        if seeks_peak is not None:
-            if any_set(peak >= LARGE_SHARE * total):
-                return k
-            kept[LOG_OTHERS + k] = NO_PEAK
-        keep(x, kept, TOTAL + k, total, lost)
-        if keeps is not None:
-            store(kept, ENDS + k * 4 * lanes(x), end)
-    return rows
-
-
-@inline
-def sum_surely_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, temperature, kept):
-    """Keep the sums of all rows; of those with a peak, unless `seeks_peak` is None, that of the others.
-
-    What no pivot can do has NaN for a sum, and for the logarithm of the others.
-    """
-    for k in range(rows):
-        if seeks_peak is None:
-            kept[MAXIMUM + k] = row_maximum(x, start + k * step, n)
-        else:
-            kept[MAXIMUM + k], kept[NEXT + k] = two_largest(x, start + k * step, n)
-    for k in range(rows):
-        place, to, maximum = start + k * step, j + k * j_step, float(kept[MAXIMUM + k])
-        if seeks_peak is not None:
-            kept[LOG_OTHERS + k] = NO_PEAK
-            second = float(kept[NEXT + k])
-            if (maximum - second) * (1.0 / temperature) >= PEAK_GAP:
-                others, others_low = sum_around_peak(x, place, n, terms, to, maximum, second, high, low, temperature)
-                if not others > MOST_OTHERS:
-                    log, log_low = log1p_of(x, others, others_low)
-                    keep(x, kept, LOG_OTHERS + k, log, log_low)
-                    continue
-        total, lost, pivot, end = sum_surely(x, place, n, terms, to, keeps, maximum, high, low)
+        place, to = start + k * step, j + k * j_step
+        known, second = float(kept[MAXIMUM + k]), float(kept[NEXT + k])
+        if k < distrusted and math.isnan(known):
+            known, second = extremes(x, place, n, seeks_peak)
+        total, lost, pivot, end, maximum, log, log_low = sum_row(
+            x, place, n, terms, to, keeps, float(kept[PIVOT + k]), known, second, high, low, seeks_peak, temperature
+        )
+        if math.isnan(known) and not math.isnan(maximum):
+            patience = min(2 * patience, PATIENCE) if k - distrusted <= patience else 1
+            distrusted = k + patience
         kept[PIVOT + k] = pivot
         keep(x, kept, TOTAL + k, total, lost)
-        if seeks_peak is not None and math.isnan(total):
-            kept[LOG_OTHERS + k] = math.nan
+        if seeks_peak is not None:
+            kept[MAXIMUM + k] = maximum
+            keep(x, kept, LOG_OTHERS + k, math.nan if log == NO_PEAK and math.isnan(total) else log, log_low)
         if keeps is not None:
             store(kept, ENDS + k * 4 * lanes(x), end)
-
-
-@inline
-def sum_some(
-    x, start, step, r, last, n, terms, j, j_step, keeps, high, low, seeks_peak, temperature, kept, sure_until, patience
-):
-    """Keep the sums of rows from r on, which begins at `start`: ahead, or surely up to the row `sure_until`.
-
-    Returns how many, and `sure_until` and `patience` for the next ones: where going ahead has failed, as many rows are
-    summed surely as last time twice over if no more than that went ahead, else one.
-    """
-    together = rows_together(x, n)
-    if r < sure_until:
-        rows = min(together, sure_until - r)
-        sum_surely_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, temperature, kept)
-        return rows, sure_until, patience
-    rows = min(together, last - r)
-    done = sum_together(x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, kept)
-    if done < rows:
-        patience = min(2 * patience, PATIENCE) if r + done - sure_until <= patience else 1
-        sure_until = min(r + done + patience, last)
-    return done, sure_until, patience
+    return distrusted - rows, patience
 
 
 @inline

@@ -4,14 +4,16 @@ softmax        one pass that keeps e^x in the result, one that scales it: one ex
 log_softmax    one pass that only sums, one that subtracts: one exp an element.
 logsumexp      the first of these passes.
 
-Some rows are summed together (`row_sums.py`), with pivots guessed from their ends, and then finished. A row that does
-not suit its guess, and some behind it, which may be like it, are summed surely, with their maxima known. What even the
-right pivot cannot do is done the careful way. Each row is computed by itself, whatever is beside it.
+Some rows are summed together (`row_sums.py`), with pivots guessed from their ends, and then finished. Of a row that
+varies much, or does not suit its guess, and of some behind it, which may be like it, the maximum is looked for. What
+even the right pivot cannot do is done the careful way. Each row is computed by itself, whatever is beside it.
 
 Error bounds, in units in the last place: softmax 2, log_softmax 2, logsumexp 1 (one ulp of 1.0 near 0).
 """
 
 import math
+
+import numpy as np
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax, logsumexp_near_zero
@@ -31,7 +33,7 @@ from fastsoftmax.kernels.row_sums import (
     TOTAL,
     keep_in_two_parts,
     rows_together,
-    sum_some,
+    sum_rows,
 )
 from fastsoftmax.kernels.storage import room_for_terms, terms_in
 from fastsoftmax.simd import (
@@ -68,13 +70,6 @@ def inverse_in_parts(total, lost):
 
 
 @inline
-def keep_inverses(kept):
-    """Keep 1 / sum of all rows, as two numbers: multiplying by it adds no rounding of its own."""
-    inverse, inverse_low = inverse_in_parts(load_wide(kept, TOTAL), load_wide(kept, LOST))
-    keep_in_two_parts(kept, FIRST, SECOND, inverse, inverse_low)
-
-
-@inline
 def inverse_of(out, total, lost):
     """Return 1 / (total + lost) as two numbers of the type of `out`: multiplying by it adds no rounding of its own."""
     if choose(out, 1, 0):
@@ -92,14 +87,12 @@ def share(e, inverse, inverse_low):
 
 @inline
 def scale_terms(terms, j, n, end, inverse, inverse_low, out, to):
-    """Write terms / sum, those of the last group from `end`."""
+    """Write terms / sum, those of the last group, which may overlap the one before, from `end`."""
     width = 4 * lanes(out)
     high, low = splat_group(out, inverse), splat_group(out, inverse_low)
-    whole = n - n % width
-    for i in range(0, whole, width):
+    for i in range(0, n - width, width):
         store(out, to + i, share(load_group(terms, j + i), high, low))
-    if whole < n:
-        store(out, to + n - width, share(end, high, low))
+    store(out, to + n - width, share(end, high, low))
 
 
 @kernel(*ROW_PARAMETERS)
@@ -109,29 +102,29 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
     Row r begins at x[x_start + r * x_step] and goes to out[out_start + r * out_step]; `in_place` tells that the two
     are one.
     """
-    room = room_for_terms(out, rows_together(x, n) * n, in_place)
+    together = rows_together(x, n)
+    room = room_for_terms(out, together * n, in_place)
     x, out = pointer_to(x), pointer_to(out)
     terms, in_out = terms_in(room, out)
     j_step = out_step * in_out + n * (1 - in_out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
-    r, sure_until, patience = first, first, 1
-    while r < last:
+    distrusted, patience = 0, 1
+    for r in range(first, last, together):
+        rows = min(together, last - r)
         start, to = x_start + r * x_step, out_start + r * out_step
         j = to * in_out
-        done, sure_until, patience = sum_some(
-            x, start, x_step, r, last, n, terms, j, j_step, True, high, low, None, temperature, kept,
-            sure_until, patience,
-        )  # fmt: skip
-        keep_inverses(kept)
-        for k in range(done):
+        distrusted, patience = sum_rows(
+            x, start, x_step, rows, n, terms, j, j_step, True, high, low, None, temperature, kept, distrusted, patience
+        )
+        for k in range(rows):
             place, write_to = start + k * x_step, to + k * out_step
             if math.isnan(kept[TOTAL + k]):
                 careful_softmax(x, place, n, out, write_to, temperature)
             else:
                 end = load_group(kept, ENDS + k * 4 * lanes(x))
-                scale_terms(terms, j + k * j_step, n, end, kept[FIRST + k], kept[SECOND + k], out, write_to)
-        r += done
+                inverse, inverse_low = inverse_of(out, np.float64(kept[TOTAL + k]), np.float64(kept[LOST + k]))
+                scale_terms(terms, j + k * j_step, n, end, inverse, inverse_low, out, write_to)
     keep_alive(room)
 
 
@@ -210,18 +203,19 @@ def keep_logarithms(kept):
 @kernel(*ROW_PARAMETERS)
 def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write log_softmax of the rows first to last, which lie as in `softmax_rows`."""
+    together = rows_together(x, n)
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
-    r, sure_until, patience = first, first, 1
-    while r < last:
+    distrusted, patience = 0, 1
+    for r in range(first, last, together):
+        rows = min(together, last - r)
         start, to = x_start + r * x_step, out_start + r * out_step
-        done, sure_until, patience = sum_some(
-            x, start, x_step, r, last, n, out, to, out_step, None, high, low, True, temperature, kept,
-            sure_until, patience,
-        )  # fmt: skip
+        distrusted, patience = sum_rows(
+            x, start, x_step, rows, n, out, to, out_step, None, high, low, True, temperature, kept, distrusted, patience
+        )
         keep_logarithms(kept)
-        for k in range(done):
+        for k in range(rows):
             place, write_to = start + k * x_step, to + k * out_step
             log_others, log_others_low = float(kept[LOG_OTHERS + k]), float(kept[LOG_OTHERS_LOW + k])
             if log_others == NO_PEAK:
@@ -232,7 +226,6 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             else:
                 peak = float(kept[MAXIMUM + k])
                 subtract_peak(x, place, n, out, write_to, peak, log_others, log_others_low, temperature)
-        r += done
 
 
 @inline
@@ -259,7 +252,8 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
-    r, sure_until, patience, expects_delicate = first, first, 1, False
+    distrusted, patience, together = 0, 1, rows_together(x, n)
+    r, expects_delicate = first, False
     while r < last:
         start = x_start + r * x_step
         if expects_delicate:  # as the one before was: then the plain sum may be left out
@@ -269,11 +263,12 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
                 store_one(out, out_start + r * out_step, result)
                 r += 1
                 continue
-        done, sure_until, patience = sum_some(
-            x, start, x_step, r, last, n, None, 0, 0, None, high, low, None, temperature, kept, sure_until, patience
+        rows = min(together, last - r)
+        distrusted, patience = sum_rows(
+            x, start, x_step, rows, n, None, 0, 0, None, high, low, None, temperature, kept, distrusted, patience
         )
         keep_logarithms(kept)
-        for k in range(done):
+        for k in range(rows):
             result = float(kept[FIRST + k])
             expects_delicate = is_delicate(x, result)
             if expects_delicate:
@@ -281,4 +276,4 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
             elif math.isnan(result):
                 result = careful_logsumexp(x, start + k * x_step, n)
             store_one(out, out_start + (r + k) * out_step, result)
-        r += done
+        r += rows

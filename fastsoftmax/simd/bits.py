@@ -78,16 +78,13 @@ def add_node(typingctx, node, steps):
 
 @intrinsic
 def note_steps(typingctx, seen, steps):
-    """Return `seen` with the bits set in which any vector of a group of `steps` differs from the magic number."""
+    """Return `seen` with the bits set that are set in any vector of a group of `steps`."""
 
     def codegen(context, builder, sig, values):
-        bits = bits_type(seen)
-        magic = ir.Constant(bits, [MAGIC_BITS[seen.dtype.bitwidth]] * seen.lanes)
         raw = builder.bitcast(values[1], bits_type(steps))
-        noted = builder.bitcast(values[0], bits)
+        noted = builder.bitcast(values[0], bits_type(seen))
         for k in range(0, steps.lanes, seen.lanes):
-            part = shuffle(builder, raw, raw, range(k, k + seen.lanes))
-            noted = builder.or_(noted, builder.xor(part, magic))
+            noted = builder.or_(noted, shuffle(builder, raw, raw, range(k, k + seen.lanes)))
         return builder.bitcast(noted, llvm_vector(seen))
 
     return seen(seen, steps), codegen
@@ -95,14 +92,18 @@ def note_steps(typingctx, seen, steps):
 
 @intrinsic
 def all_in_range(typingctx, seen):
-    """Tell whether all steps that were noted are exponents of the type: not too small, not too large, not NaN."""
+    """Tell whether all steps that were noted, none below the magic number, are exponents: not too large, not NaN.
+
+    In the highest bit in which one that is not differs from those that are, its own is set.
+    """
     width = seen.dtype.bitwidth
     room = width - 1 - NODE_SHIFT[width]  # the bits of an exponent and of the number of a node
 
     def codegen(context, builder, sig, values):
         bits = bits_type(seen)
+        magic = ir.Constant(bits, [MAGIC_BITS[width]] * seen.lanes)
         limit = ir.Constant(bits, [1 << room] * seen.lanes)
-        outside = builder.icmp_unsigned(">=", builder.bitcast(values[0], bits), limit)
+        outside = builder.icmp_unsigned(">=", builder.xor(builder.bitcast(values[0], bits), magic), limit)
         mask = ir.IntType(seen.lanes)
         return builder.icmp_unsigned("==", builder.bitcast(outside, mask), mask(0))
 
