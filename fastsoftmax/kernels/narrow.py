@@ -2,7 +2,7 @@
 
 In a row of a few elements, what is done once a row costs the most: a maximum and a sum across lanes, a logarithm, a
 division. So rows are transposed in registers (`tiles.py`), and all of that runs down the lanes of vectors, with no
-exchange between them. Each lane has its own pivot (`pivot.py`), from the row's maximum.
+exchange between them. Each lane has its own pivot, from the row's maximum (`narrow_sums.py`).
 
 The logarithms add the terms of all elements but one of the largest: log(1 + that sum) is exact however small it is.
 Rows that no pivot suits (NaN, infinities, huge numbers) are done the careful way, one by one.
@@ -27,12 +27,10 @@ from fastsoftmax.kernels.exponential import (
     exponential,
     log2e_over,
     log2e_wide,
-    magic_integer,
     magic_number,
-    nodes,
 )
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_step
-from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, hold, hold_out, sum_of_four
+from fastsoftmax.kernels.narrow_sums import keep_terms_of_rows, pivots_for, sum_around_peaks, sum_few_around_peaks
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, TINY, share
 from fastsoftmax.kernels.storage import room_for_columns, room_for_tile
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
@@ -45,7 +43,6 @@ from fastsoftmax.simd import (
     count_set,
     fma,
     lanes,
-    larger,
     load,
     load_group,
     load_wide,
@@ -53,7 +50,6 @@ from fastsoftmax.simd import (
     repeated,
     rounded,
     select,
-    splat,
     splat_wide,
     store,
     store_columns,
@@ -61,97 +57,9 @@ from fastsoftmax.simd import (
 )
 
 # Rows are narrow that have fewer elements than a group of vectors, and if there are many, than the limit.
-LIMIT = {"float32": 128, "float64": 64}
+LIMIT = {"float32": 208, "float64": 112}
 MANY = 8
 DELICATE = 0.5  # under it (but not under TINY) the last place of a logsumexp is far under that of the sum
-
-
-# --- sums -----------------------------------------------------------------------------------------------------------
-
-
-@inline
-def summit(x):
-    """Return the exponent that the largest term of a row has: its inverse, in two parts, is a normal number."""
-    return choose(x, 84, 500)
-
-
-@inline
-def reach(x):
-    """Return how many exponents the smallest term is below the largest: beside it, it is nothing."""
-    return choose(x, 180, 1200)
-
-
-@inline
-def pivots_for(x, maximum, high):
-    """Return the pivots that suit the maxima; NaN where none does."""
-    k = fma(maximum, high * (1.0 / nodes(x)), splat(x, magic_integer(x))) - magic_integer(x)
-    return select(absolute(k) < MAX_PIVOT - summit(x), k - summit(x), splat(x, math.nan))
-
-
-@inline
-def floors_of(x, pivot, high):
-    """Return the elements whose terms are the smallest."""
-    return (pivot + (summit(x) - reach(x))) * (nodes(x) / high)
-
-
-@inline
-def keep_terms_of_rows(x, tile, n, pivot, high, low):
-    """Replace the tile's elements by their terms, and return the sums of these in two parts, NaN if there is a NaN.
-
-    They are added to a number larger than all of them together: then what a sum loses takes less to find.
-    """
-    width = lanes(x)
-    floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)
-    group_floor, group_magic = repeated(floor), repeated(magic)
-    above = 2.0 ** (summit(x) + 8)  # of LIMIT terms, each at most sqrt(2) · 2^summit
-    total, lost = splat(x, above), splat(x, 0.0)
-    j = 0
-    while j < n - (GROUP - 1):
-        e, large, small, _ = exponential(larger(group_floor, load_group(tile, width * j)), high, low, group_magic)
-        store(tile, width * j, e)
-        total, rests = add_group(total, large)
-        lost = lost + (sum_of_four(small) + sum_of_four(rests))
-        j += GROUP
-    while j < n:
-        e, large, small, _ = exponential(larger(floor, load(tile, width * j)), high, low, magic)
-        store(tile, width * j, e)
-        total, rest = add_smaller(total, large)
-        lost = lost + (rest + small)
-        j += 1
-    if n == 1:
-        return load(tile, 0), lost * 0.0
-    return add_smaller(total - above, lost)
-
-
-@inline
-def sum_around_peaks(x, tile, n, maximum, high, low):
-    """Return sums of e^(x - maximum) over all elements but one of the largest, in two parts, float64.
-
-    The largest so far is held out while the others are summed. NaN is as in `keep_terms_of_rows`.
-    """
-    width = lanes(x)
-    pivot = pivots_for(x, maximum, high)
-    floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)
-    group_floor, group_magic = repeated(floor), repeated(magic)
-    held, total, lost = splat(x, -math.inf), splat(x, 0.0), splat(x, 0.0)
-    j = 0
-    while j < n - (GROUP - 1):
-        held, v = hold_out(held, load_group(tile, width * j))
-        _, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
-        total, lost = add_four_exactly(total, lost + sum_of_four(small), large)
-        j += GROUP
-    while j < n:
-        v = load(tile, width * j)
-        held, v = hold(held, v)
-        _, large, small, _ = exponential(larger(floor, v), high, low, magic)
-        total, lost = add_exactly(total, lost + small, large)
-        j += 1
-    _, large, small, _ = exponential(maximum, high, low, magic)
-    total, lost = add_smaller(widened(total), widened(lost))
-    peak, peak_low = add_smaller(widened(large), widened(small))
-    inverse = 1.0 / peak
-    ratio = total * inverse
-    return ratio, (fma(ratio, 0.0 - peak, total) + fma(ratio, 0.0 - peak_low, lost)) * inverse
 
 
 # --- softmax --------------------------------------------------------------------------------------------------------
@@ -191,8 +99,9 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
     tile, row = room_for_tile(x, n), room_for_columns(x, n)
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
+        next_rows = x_start + (r + width) * x_step
         maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        total, lost = keep_terms_of_rows(x, tile, n, pivots_for(x, maximum, high), high, low)
+        total, lost = keep_terms_of_rows(x, next_rows, out, to, tile, n, pivots_for(x, maximum, high), high, low)
         inverse, inverse_low = inverses(total, lost)
         if rows == width and n >= GROUP and count_set(total == total) == width:
             store_shares(tile, out, to, out_step, n, inverse, inverse_low)
@@ -261,8 +170,9 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
     tile, row = room_for_tile(x, n), room_for_columns(x, n)
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
+        next_rows = x_start + (r + width) * x_step
         maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        value, lost = sum_around_peaks(x, tile, n, maximum, high, low)
+        value, lost = sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low)
         log = narrowed(x, log_of_sums(x, value, lost))
         if rows == width and n >= GROUP and count_set(log == log) == width:
             store_log_shares(tile, out, to, out_step, n, maximum, log, scale, scale_low)
@@ -312,14 +222,19 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     """Write logsumexp of the rows first to last; the temperature is 1."""
     high, low = log2e_over(x, 1.0)
     width = lanes(x)
+    in_double = choose(x, n, GROUP) < GROUP  # that is faster, and no result is delicate
     tile, results = room_for_tile(x, n), room_for_columns(x, width)
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
+        next_rows = x_start + (r + width) * x_step
         maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        value, lost = sum_around_peaks(x, tile, n, maximum, high, low)
+        if in_double:
+            value, lost = sum_few_around_peaks(x, tile, n, maximum)
+        else:
+            value, lost = sum_around_peaks(x, next_rows, None, 0, tile, n, maximum, high, low)
         result = narrowed(x, add_log(x, widened(maximum), value, lost, high, low))
         size = absolute(result)
-        is_delicate = select(size >= TINY, size, 1.0) < DELICATE
+        is_delicate = select(size >= (math.inf if in_double else TINY), size, 1.0) < DELICATE
         if count_set(is_delicate) > 0:
             for column in range(0, width, WIDE):
                 store(results, column, logsumexp_near_zero(x, tile, column, n))

@@ -1,0 +1,150 @@
+"""Sums of narrow rows: of tiles in which each lane of a vector is a row (`tiles.py`).
+
+Each lane has a pivot of its own, from the maximum of its row: there is nothing to guess.
+"""
+
+import math
+
+from fastsoftmax.jit import inline
+from fastsoftmax.kernels.exponential import (
+    MAGIC_DOUBLE,
+    add_exactly,
+    add_smaller,
+    exponential,
+    log2e_wide,
+    magic_integer,
+    magic_number,
+    nodes,
+)
+from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, hold, hold_out, sum_of_four
+from fastsoftmax.simd import (
+    GROUP,
+    absolute,
+    choose,
+    fma,
+    lanes,
+    larger,
+    load,
+    load_group,
+    prefetch,
+    prefetch_to_write,
+    repeated,
+    select,
+    splat,
+    store,
+    widened,
+)
+
+
+@inline
+def summit(x):
+    """Return the exponent that the largest term of a row has: its inverse, in two parts, is a normal number."""
+    return choose(x, 84, 500)
+
+
+@inline
+def reach(x):
+    """Return how many exponents the smallest term is below the largest: beside it, it is nothing."""
+    return choose(x, 180, 1200)
+
+
+@inline
+def pivots_for(x, maximum, high):
+    """Return the pivots that suit the maxima; NaN where none does."""
+    k = fma(maximum, high * (1.0 / nodes(x)), splat(x, magic_integer(x))) - magic_integer(x)
+    return select(absolute(k) < MAX_PIVOT - summit(x), k - summit(x), splat(x, math.nan))
+
+
+@inline
+def floors_of(x, pivot, high):
+    """Return the elements whose terms are the smallest."""
+    return (pivot + (summit(x) - reach(x))) * (nodes(x) / high)
+
+
+@inline
+def ask_for(x, next_rows, out, to, j):
+    """Ask for memory, a vector for each of four columns: rows that will be read next, and written to, unless None.
+
+    It is that of rows without room between them.
+    """
+    for k in range(j * lanes(x), (j + GROUP) * lanes(x), lanes(x)):
+        prefetch(x, next_rows + k)
+        if out is not None:
+            prefetch_to_write(out, to + k)
+
+
+@inline
+def keep_terms_of_rows(x, next_rows, out, to, tile, n, pivot, high, low):
+    """Replace the tile's elements by their terms, and return the sums of these in two parts, NaN if there is a NaN.
+
+    They are added to a number larger than all of them together: then what a sum loses takes less to find.
+    """
+    width = lanes(x)
+    floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)
+    group_floor, group_magic = repeated(floor), repeated(magic)
+    above = 2.0 ** (summit(x) + 9)  # of the terms of a narrow row, each at most sqrt(2) · 2^summit
+    total, lost = splat(x, above), splat(x, 0.0)
+    j = 0
+    while j < n - (GROUP - 1):
+        ask_for(x, next_rows, out, to, j)
+        e, large, small, _ = exponential(larger(group_floor, load_group(tile, width * j)), high, low, group_magic)
+        store(tile, width * j, e)
+        total, rests = add_group(total, large)
+        lost = lost + (sum_of_four(small) + sum_of_four(rests))
+        j += GROUP
+    while j < n:
+        e, large, small, _ = exponential(larger(floor, load(tile, width * j)), high, low, magic)
+        store(tile, width * j, e)
+        total, rest = add_smaller(total, large)
+        lost = lost + (rest + small)
+        j += 1
+    if n == 1:
+        return load(tile, 0), lost * 0.0
+    return add_smaller(total - above, lost)
+
+
+@inline
+def sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low):
+    """Return sums of e^(x - maximum) over all elements but one of the largest, in two parts, float64.
+
+    The largest so far is held out while the others are summed. NaN is as in `keep_terms_of_rows`.
+    """
+    width = lanes(x)
+    pivot = pivots_for(x, maximum, high)
+    floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)
+    group_floor, group_magic = repeated(floor), repeated(magic)
+    held, total, lost = splat(x, -math.inf), splat(x, 0.0), splat(x, 0.0)
+    j = 0
+    while j < n - (GROUP - 1):
+        ask_for(x, next_rows, out, to, j)
+        held, v = hold_out(held, load_group(tile, width * j))
+        _, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
+        total, lost = add_four_exactly(total, lost + sum_of_four(small), large)
+        j += GROUP
+    while j < n:
+        v = load(tile, width * j)
+        held, v = hold(held, v)
+        _, large, small, _ = exponential(larger(floor, v), high, low, magic)
+        total, lost = add_exactly(total, lost + small, large)
+        j += 1
+    _, large, small, _ = exponential(maximum, high, low, magic)
+    total, lost = add_smaller(widened(total), widened(lost))
+    peak, peak_low = add_smaller(widened(large), widened(small))
+    inverse = 1.0 / peak
+    ratio = total * inverse
+    return ratio, (fma(ratio, 0.0 - peak, total) + fma(ratio, 0.0 - peak_low, lost)) * inverse
+
+
+@inline
+def sum_few_around_peaks(x, tile, n, maximum):
+    """Return what `sum_around_peaks` does of a few float32, computed in float64; the second part is 0."""
+    high, low = log2e_wide(1.0)
+    maximum = widened(maximum)
+    total = widened(splat(x, 0.0))
+    held = total - math.inf
+    for j in range(n):
+        held, v = hold(held, widened(load(tile, lanes(x) * j)))
+        v = larger(-1000.0 / high, v - maximum)
+        e, _, _, _ = exponential(v, 8.0 * high, 8.0 * low, MAGIC_DOUBLE + 8.0 * 1023.0)
+        total = total + e
+    return total, total * 0.0
