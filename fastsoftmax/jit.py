@@ -79,6 +79,11 @@ def inline(function: Callable[..., Any]) -> Any:
         part.overloads[tuple(result.signature.args)] = result._replace(entry_point=name)
         result.target_context.insert_user_function(name, result.fndesc, [result.library])
 
+    def find(args: Any, kws: Any) -> Any:
+        return template_for(tuple(types.unliteral(a) if isinstance(a, types.IntegerLiteral) else a for a in args), kws)
+
+    template_for = part.get_call_template
+    part.get_call_template = find  # or a part would be translated anew for each constant that is passed to it
     part._compiler._customize_flags = leave_uncompiled
     part.add_overload = remember
     return part

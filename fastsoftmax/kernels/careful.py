@@ -45,6 +45,7 @@ from fastsoftmax.simd import (
 )
 
 LIFT = 64.0  # terms are e^(x - max) · 2^64, so that all that can be a float64 are normal numbers
+LIFTED, DROPPED = 2.0**LIFT, 2.0**-LIFT
 LOWEST = -1021.0 - LIFT
 
 
@@ -117,7 +118,7 @@ def sum_without_top(x, start, n, maximum, temperature):
             total, lost = add_exactly(total, lost, select(is_top, 0.0, e))
             lost = lost + select(is_top, 0.0, e_low)
     rest, rest_lost = sum_lanes(total, lost)
-    rest, rest_lost = rest * 2.0**-LIFT, rest_lost * 2.0**-LIFT
+    rest, rest_lost = rest * DROPPED, rest_lost * DROPPED
     return add_exactly(ties - 1.0, rest_lost, rest)
 
 
@@ -156,8 +157,8 @@ def careful_softmax(x, start, n, out, to, temperature):
     high, low = log2e_wide(temperature)
     rest, lost = sum_without_top(x, start, n, maximum, temperature)
     total, lost = add_exactly(1.0, lost, rest)
-    inverse = 2.0**-LIFT / total
-    inverse_low = fma(-inverse * 2.0**LIFT, lost, fma(-inverse * 2.0**LIFT, total, 1.0)) * inverse
+    inverse = DROPPED / total
+    inverse_low = fma(-inverse * LIFTED, lost, fma(-inverse * LIFTED, total, 1.0)) * inverse
     for i in range(0, n, WIDE):
         v = wide(x, start + i, n - i)
         e, e_low = lifted_exponential(v, maximum, high, low)
