@@ -87,8 +87,7 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
         if n > LONG:
             return None
         many = size // n
-        limit = narrow.LIMIT[dtype.name]
-        is_narrow = n < (limit if many >= narrow.MANY else limit // 2)
+        is_narrow = narrow.is_narrow(many, n, dtype.name)
         kernel = getattr(narrow if is_narrow else rows, op + "_rows").unchecked(dtype)
         return kernel, (0, n), (0, 1 if reduces else n, 0, many, n, 0, 1.0), result, make, size >= THREADED
     planes, n = math.prod(shape[:axis]), shape[axis]

@@ -102,9 +102,7 @@ class Work:
 
     def _is_narrow(self) -> bool:
         computed = arrays.compute_type(arrays.result_type(self.x.dtype))
-        limit = narrow.LIMIT[computed.name]
-        is_many = self.x.size // self.n >= narrow.MANY
-        return self.way.tuned and self.n < (limit if is_many else limit // 2)
+        return self.way.tuned and narrow.is_narrow(self.x.size // self.n, self.n, computed.name)
 
     def _is_plain(self) -> bool:
         """Tell whether kernels can read x and write `out` as they lie."""

@@ -56,10 +56,14 @@ from fastsoftmax.simd import (
     widened,
 )
 
-# Rows are narrow that have fewer elements than a group of vectors, and if there are many, than the limit.
-LIMIT = {"float32": 208, "float64": 112}
-MANY = 8
+MANY = 8  # rows
+LIMITS = {"float32": (64, 208), "float64": (32, 112)}  # of elements, where rows are few (a group of vectors), and many
 DELICATE = 0.5  # under it (but not under TINY) the last place of a logsumexp is far under that of the sum
+
+
+def is_narrow(rows: int, n: int, compute_type: str) -> bool:
+    """Tell whether so many rows of n elements should go this way."""
+    return n < LIMITS[compute_type][rows >= MANY]
 
 
 # --- softmax --------------------------------------------------------------------------------------------------------
