@@ -32,6 +32,7 @@ from fastsoftmax.simd import (
     load_first,
     load_group,
     note_steps,
+    prefetch,
     prefetch_to_write,
     quarters,
     select,
@@ -45,6 +46,7 @@ from fastsoftmax.simd import (
 MAX_PIVOT = 2**17  # up to here the magic number minus the pivot is exact, and the two parts of log2(e) suffice
 MAX_GUESS = MAX_PIVOT - 2**12  # whatever suits a guess has a pivot of its own: no exponents differ by so much
 SEGMENT = 4096  # elements of a row after which the sum moves on to float64
+AHEAD = 256  # vectors ahead that elements are asked for, of the next rows, too: processors begin anew on each page
 SOON = 2  # groups ahead that memory to write to is asked for; many would be in pages that the system has yet to give
 FEW_GROUPS = 8  # after which the small parts are added, exactly: equal ones would all be rounded the same way
 AIM_SINGLE, AIM_DOUBLE = 53, 480  # a term of the lowest exponent over one of this is 0
@@ -183,6 +185,8 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
         while True:
             pause = min(stop, i + FEW_GROUPS * width)
             while i < pause:
+                for k in range(i, i + width, lanes(x)):
+                    prefetch(x, start + k + AHEAD * lanes(x))
                 v = bounded(load_group(x, start + i), floor, limit)
                 large, a, b, steps = factored_exponential(v, high, low, magic)
                 if keeps is not None:

@@ -40,7 +40,6 @@ from fastsoftmax.simd import (
     largest,
     ldexp_small,
     load_wide,
-    prefetch,
     rounded,
     splat,
     splat_group,
@@ -209,9 +208,6 @@ def sum_rows(
         kept[MAXIMUM + k] = math.nan
         if k < distrusted or is_spread:
             kept[MAXIMUM + k], kept[NEXT + k] = extremes(x, place, n, seeks_peak)
-    for k in range(rows, 2 * rows):  # what the next guesses will look at
-        prefetch(x, start + k * step)
-        prefetch(x, start + k * step + n - 1)
     for k in range(rows):
         place, to = start + k * step, j + k * j_step
         known, second = float(kept[MAXIMUM + k]), float(kept[NEXT + k])
