@@ -80,6 +80,7 @@ RISE = 10  # an element up to 2 to this power times the one that a pivot is for 
 
 # What is kept of each column, in arrays of `room` numbers behind one another: in the type that is computed in ...
 LARGEST, MAGIC, FLOOR, LIMIT, HELD, TOP, FIRST, SECOND, PART, PART_LOST = range(10)
+SEEN, HELD_OUT = FIRST, SECOND  # as long as sums are not finished
 KEPT = 10
 # ... and in float64.
 TOTAL, LOST = range(2)
@@ -181,7 +182,7 @@ def larger_two(v, best, second):
 def guess_largest(source, j, rows, holds, kept, slot, high):
     """Guess the largest elements of a vector of columns from some rows; where these vary much, take all rows.
 
-    Unless `holds` is None, it is the second largest, since the largest is held out.
+    Unless `holds` is None, it is the second largest, since the largest is held out. Returns whether any vary much.
     """
     x = source.data
     best, second, least = splat(x, -math.inf), splat(x, -math.inf), splat(x, math.inf)
@@ -198,6 +199,31 @@ def guess_largest(source, j, rows, holds, kept, slot, high):
             best, second = larger_two(load(x, source.start + i * source.pitch + j), best, second)
         guess = select(varies_much, best if holds is None else second, guess)
     keep(kept, LARGEST, slot, guess)
+    return any_set(varies_much)
+
+
+@inline
+def largest_of_rows(group, largest):
+    """Return the largest of each lane of the four vectors of a group and `largest`; NaN is passed over."""
+    a, b, c, d = quarters(group)
+    return larger(larger(larger(a, b), larger(c, d)), largest)
+
+
+@inline
+def look_for_largest(source, rows, slots, last, holds, kept):
+    """Keep the largest of the columns, each as `sum_down` finds it, along the rows."""
+    x = kept.numbers
+    for slot in range(0, slots, lanes(x)):
+        keep(kept, SEEN, slot, splat(x, -math.inf))
+        if holds is not None:
+            keep(kept, HELD_OUT, slot, recall(kept, HELD, slot))
+    for i in range(0, rows, 4):
+        for slot in range(0, slots, lanes(x)):
+            v = load_rows(source, i, min(slot, last), rows)
+            if holds is not None:
+                held, v = hold_out(recall(kept, HELD_OUT, slot), v)
+                keep(kept, HELD_OUT, slot, held)
+            keep(kept, SEEN, slot, largest_of_rows(v, recall(kept, SEEN, slot)))
 
 
 @inline
@@ -226,8 +252,7 @@ def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
         e, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
         if terms is not None:
             store_rows(terms, i, j, rows, e)
-        a, b, c, d = quarters(v)
-        largest = larger(larger(larger(a, b), larger(c, d)), largest)
+        largest = largest_of_rows(v, largest)
         total, rests = add_group(total, large)
         lost = lost + (sum_of_four(rests) + sum_of_four(small))
     return total, lost, largest, held
@@ -246,30 +271,44 @@ def add_sums(kept, j, total, lost):
 
 
 @inline
-def sum_chunk(source, rows, slots, last, is_first, terms, holds, kept, high, low, soon):
+def note_largest(kept, slot, seen):
+    """Take what was seen for the largest where a pivot does not suit it; return whether that is so anywhere."""
+    unsuited = recall(kept, LIMIT, slot) < seen
+    keep(kept, LARGEST, slot, select(unsuited, seen, recall(kept, LARGEST, slot)))
+    return any_set(unsuited)
+
+
+@inline
+def sum_chunk(source, rows, slots, last, is_first, looks, terms, holds, kept, high, low, soon):
     """Add the terms of a chunk, which are kept unless `terms` is None, to the sums of its columns.
 
     No vector begins behind the column `last`: the last one may overlap the one before. Unless `holds` is None, the
-    largest element is held out.
+    largest element is held out. Returns whether columns vary much, or pivots had to be raised. Where that was so in the
+    chunk before, `looks` has the largest elements looked for first, or much would be summed twice.
     """
     x = kept.numbers
+    varies = False
+    if looks:
+        look_for_largest(source, rows, slots, last, holds, kept)
     for slot in range(0, slots, lanes(x)):
         j = min(slot, last)
         if is_first:
-            guess_largest(source, j, rows, holds, kept, slot, high)
+            varies |= guess_largest(source, j, rows, holds, kept, slot, high)
+        elif looks:
+            raise_pivots(kept, slot, high)
+            varies |= note_largest(kept, slot, recall(kept, SEEN, slot))
         total, lost = splat(x, 0.0), splat(x, 0.0)
         for _ in range(2):  # twice at most: the second time what was seen is what the pivots are for
             raise_pivots(kept, slot, high)
             magic, floor, held = recall(kept, MAGIC, slot), recall(kept, FLOOR, slot), recall(kept, HELD, slot)
             total, lost, seen, held = sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
-            largest = recall(kept, LARGEST, slot)
-            unsuited = recall(kept, LIMIT, slot) < seen
-            if not any_set(unsuited):
-                keep(kept, LARGEST, slot, larger(seen, largest))
+            if not note_largest(kept, slot, seen):
+                keep(kept, LARGEST, slot, larger(seen, recall(kept, LARGEST, slot)))
                 keep(kept, HELD, slot, held)
                 break
-            keep(kept, LARGEST, slot, select(unsuited, seen, largest))
+            varies = True
         add_sums(kept, slot, total, lost)
+    return varies
 
 
 @inline
@@ -281,11 +320,12 @@ def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, hold
     x = part_of(all_x, strip)
     slots, column = slots_of(kept.numbers, strip), last_column(x, strip)
     clear(kept, slots)
+    varies = False
     for c in range(chunks_of(n)):
         i, rows = chunk_of(c, n)
         source = bring(rows_from(x, i), rows, strip, tile)
         soon = soon_wanted(chunk_after(all_x, block, c, last, all_planes, n, inner, width), strip, slots)
-        sum_chunk(source, rows, slots, column, c == 0, None, holds, kept, high, low, (soon, None))
+        varies = sum_chunk(source, rows, slots, column, c == 0, varies, None, holds, kept, high, low, (soon, None))
     return slots, column
 
 

@@ -133,6 +133,7 @@ def softmax_columns(
         terms = either(out_here, rows_from(tile, CHUNK), keeps_in_out)
         slots, column = slots_of(kept.numbers, strip), last_column(x_here, strip)
         clear(kept, slots)
+        varies = False
         for c in range(chunks_of(n)):
             i, rows = chunk_of(c, n)
             source = bring(rows_from(x_here, i), rows, strip, tile)
@@ -144,7 +145,7 @@ def softmax_columns(
                 out_soon = Matrix(out_here.data, out_here.start, out_here.outer, 0)
             soon = soon_wanted(x_soon, strip, slots), soon_wanted(out_soon, strip, slots)
             terms_here = rows_from(terms, i if is_kept else 0)  # where they are not kept, no one reads them
-            sum_chunk(source, rows, slots, column, c == 0, terms_here, None, kept, high, low, soon)
+            varies = sum_chunk(source, rows, slots, column, c == 0, varies, terms_here, None, kept, high, low, soon)
             keep_magics(kept, slots, rows_from(magics, c))
         has_odd = keep_inverses(kept, slots, high)
         settle_all(kept, strip, column)
