@@ -6,7 +6,8 @@ What a second pass reads it reads from the last row to the first, so that what w
 import math
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.column_sums import FIRST, FLOOR, HELD, MAGIC, PART, SECOND, TOP, keep, recall, settle, sum_of
+from fastsoftmax.kernels.column_pivots import FIRST, FLOOR, HELD, MAGIC, PART, SECOND, TOP, keep, recall
+from fastsoftmax.kernels.column_sums import settle, sum_of
 from fastsoftmax.kernels.exponential import exponential, magic_integer, nodes, pivot_in
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
 from fastsoftmax.kernels.rows import inverse_in_parts, log_share, lowest_of, one_over, share

@@ -19,17 +19,7 @@ import numpy as np
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
-from fastsoftmax.kernels.column_results import (
-    copy_odd_columns,
-    count_odd,
-    keep_inverses,
-    keep_magics,
-    subtract_logs,
-    write_odd_columns,
-    write_quotients,
-    write_shares,
-)
-from fastsoftmax.kernels.column_sums import (
+from fastsoftmax.kernels.column_pivots import (
     FIRST,
     HELD,
     KEPT,
@@ -46,20 +36,20 @@ from fastsoftmax.kernels.column_sums import (
     keep_sums,
     pivots,
     recall_wide,
-    settle,
-    settle_all,
-    sum_chunk,
-    sum_of,
-    sum_strip,
     sums_of,
 )
-from fastsoftmax.kernels.exponential import (
-    MAGIC_DOUBLE,
-    add_exactly,
-    add_smaller,
-    log2e_over,
-    log2e_wide,
+from fastsoftmax.kernels.column_results import (
+    copy_odd_columns,
+    count_odd,
+    keep_inverses,
+    keep_magics,
+    subtract_logs,
+    write_odd_columns,
+    write_quotients,
+    write_shares,
 )
+from fastsoftmax.kernels.column_sums import settle, settle_all, sum_chunk, sum_of, sum_strip
+from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, add_smaller, log2e_over, log2e_wide
 from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.kernels.logarithm import log_in_parts
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
