@@ -20,7 +20,7 @@ DIGITS = 60
 NEVER = -1e6  # e^-1e6 is far below every float
 
 
-def _wide(v):
+def wide(v):
     """Round an mpf to longdouble, by way of two doubles."""
     high = float(v)
     return WIDE(high) if not np.isfinite(high) else WIDE(high) + WIDE(float(v - mpmath.mpf(high)))
@@ -46,16 +46,16 @@ def by_digits(op, rows, weights=None):
                     continue
                 value = x[k] + mpmath.log(abs(total))
                 condition = mpmath.fsum(terms, absolute=True) / abs(total)
-                results.append((_wide(value), WIDE(int(mpmath.sign(total))), _wide(condition)))
+                results.append((wide(value), WIDE(int(mpmath.sign(total))), wide(condition)))
                 continue
             rest = mpmath.fsum(v for i, v in enumerate(e) if i != k)
             if op == "softmax":
-                results.append([_wide(v / (1 + rest)) for v in e])
+                results.append([wide(v / (1 + rest)) for v in e])
             elif op == "log_softmax":
                 lost = mpmath.log1p(rest)
-                results.append([_wide(v - lost) for v in d])
+                results.append([wide(v - lost) for v in d])
             else:
-                results.append(_wide(x[k] + mpmath.log1p(rest)))
+                results.append(wide(x[k] + mpmath.log1p(rest)))
     return np.array(results, WIDE)
 
 

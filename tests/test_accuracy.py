@@ -378,6 +378,61 @@ def test_a_column_near_zero_has_the_same_bits_whatever_is_beside_it(dtype, rng):
     assert_exact("logsumexp", x, 0, alone, "auto")
 
 
+# Many equal numbers beside a larger one: what is rounded off is so each time in the same direction.
+TOPS = {  # length, place, the equal ones, the larger one: where sums that lost them were wrong by more than the bound
+    np.float32: [
+        (1000, 52, "-0x1.8e339cp2", "-0x1.8a9c2p-1"),
+        (208, 52, "-0x1.491d1ap2", "0x1.76928p-2"),
+        (4000, 3985, "0x1.1a1146p1", "0x1.ff3c4cp2"),
+        (300, 299, "0x1.4e5580p-1", "0x1.93be5ep2"),
+        (208, 176, "-0x1.1442e2p0", "0x1.613a92p2"),
+        (4150, 1566, "0x1.84370ap-1", "0x1.4ef248p3"),
+    ],
+    np.float64: [
+        (4000, 3335, "0x1.68fca8ebbcfd4p1", "0x1.93c8ceef0c280p3"),
+        (200, 28, "-0x1.3cc60970bba94p0", "0x1.6c08cfb7bb801p2"),
+        (200, 89, "-0x1.40f5ceb300f7dp1", "0x1.12d8edb25496ap2"),
+    ],
+}
+
+
+def true_beside_equal(op, equal, top, n):
+    """Return what an operation gives for one element `top` and n - 1 equal ones: for the top, and for another."""
+    with mpmath.workdps(60):
+        gap = mpmath.mpf(float(equal)) - mpmath.mpf(float(top))
+        log = mpmath.log1p((n - 1) * mpmath.exp(gap))
+        if op == "logsumexp":
+            return [exactly.wide(float(top) + log)]
+        return [exactly.wide(v if op == "log_softmax" else mpmath.exp(v)) for v in (-log, gap - log)]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_a_larger_element_beside_many_equal_ones(op, dtype, axis, rng):
+    cases = [(n, j, *map(float.fromhex, row)) for n, j, *row in TOPS[dtype]]
+    for n in (20, 111, 207, 300, 1000, 20_000, 100_000):
+        for _ in range(40 if n < 10_000 else 4):
+            gap = rng.uniform(0.5, np.log(n) + 3)
+            near_one = rng.choice([-1, 1]) * rng.uniform(0.5, 1) - np.log1p((n - 1) * np.exp(-gap))
+            top = rng.choice([near_one, rng.uniform(-6, 6)])
+            cases.append((n, rng.integers(n), top - gap, top))
+    for n in sorted({n for n, *_ in cases}):
+        rows = [(dtype(equal), dtype(top)) for length, _, equal, top in cases if length == n]
+        places = np.array([j for length, j, *_ in cases if length == n])
+        each = np.arange(len(rows))
+        x = np.repeat(np.array([equal for equal, _ in rows])[:, None], n, axis=1)
+        x[each, places] = [top for _, top in rows]
+        true = np.array([true_beside_equal(op, *row, n) for row in rows])
+        got = call(op, x if axis else np.ascontiguousarray(x.T), axis)
+        if op == "logsumexp":
+            got = got[:, None]
+        else:
+            got = (got if axis else got.T)[each[:, None], np.stack([places, places - 1], 1)]
+        error = exact.ulp_error(got, true, near_zero=exact.NEAR_ZERO[op])
+        assert error.max() <= ULP_GOAL[op], (n, error.max(), rows[np.argmax(error.max(axis=1))])
+
+
 @pytest.mark.parametrize("method", EXACT)
 @pytest.mark.parametrize("n", [10, 200, 210])
 def test_logsumexp_where_its_measure_changes(n, method):

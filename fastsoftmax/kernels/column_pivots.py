@@ -35,9 +35,9 @@ VARIETY = 16  # exponents that these may span, or the guess is not one
 RISE = 10  # an element up to 2 to this power times the one that a pivot is for still suits it
 
 # What is kept of each column, in arrays of `room` numbers behind one another: in the type that is computed in ...
-LARGEST, MAGIC, FLOOR, LIMIT, HELD, TOP, FIRST, SECOND, PART, PART_LOST = range(10)
+LARGEST, MAGIC, FLOOR, LIMIT, HELD, TOP, FIRST, SECOND, PART, PART_LOST, PART_REST = range(11)
 SEEN, HELD_OUT = FIRST, SECOND  # as long as sums are not finished
-KEPT = 10
+KEPT = 11
 # ... and in float64.
 TOTAL, LOST = range(2)
 SUMS = 2

@@ -23,6 +23,7 @@ from fastsoftmax.kernels.column_pivots import (
     MAGIC,
     PART,
     PART_LOST,
+    PART_REST,
     RISE,
     SECOND,
     SEEN,
@@ -78,7 +79,9 @@ def bias(x):
 
 @inline
 def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon):
-    """Return the sums of the terms of a vector of columns plus the bias, what they lost, the largest, what is held out.
+    """Return sums of a vector of columns: of terms plus the bias, of what was lost, of small parts; two elements.
+
+    These are the largest that was summed, and what is held out.
 
     The terms are written to `terms` unless that is None. Unless `holds` is None, `held` is held out until there is a
     larger element. The matrices in `soon` are fetched meanwhile.
@@ -86,7 +89,8 @@ def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
     x = source.data
     group_magic, group_floor = join(magic, magic, magic, magic), join(floor, floor, floor, floor)
     high, low = splat_group(x, high), splat_group(x, low)
-    total, lost, largest = splat(x, bias(x)), splat(x, 0.0), splat(x, -math.inf)
+    total, largest = splat(x, bias(x)), splat(x, -math.inf)
+    lost, rest = splat(x, 0.0), splat(x, 0.0)
     for i in range(0, rows, 4):
         fetch_four(soon[0], i, j, rows)
         fetch_four(soon[1], i, j, rows)
@@ -97,21 +101,24 @@ def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
         if terms is not None:
             store_rows(terms, i, j, rows, e)
         largest = largest_of_rows(v, largest)
-        total, rests = add_group(total, large)
-        lost = lost + (sum_of_four(rests) + sum_of_four(small))
-    return total, lost, largest, held
+        total, lost_here = add_group(total, large)
+        lost = lost + sum_of_four(lost_here)
+        rest = rest + sum_of_four(small)
+    return total, lost, rest, largest, held
 
 
 @inline
-def add_sums(kept, j, total, lost):
-    """Add the sums of a chunk, which began at the bias, to those of a vector of columns."""
+def add_sums(kept, j, total, lost, rest):
+    """Add the sums of a chunk, which began at the bias, to those of a vector of columns: each exactly."""
     keep(kept, PART, j, total)
     keep(kept, PART_LOST, j, lost)
+    keep(kept, PART_REST, j, rest)
     for k in range(j, j + lanes(kept.numbers), WIDE):
-        part, part_lost = recall_wide(kept, PART, k) - bias(kept.numbers), recall_wide(kept, PART_LOST, k)
-        whole, rest = sums_of(kept, k)
-        whole, rest = add_exactly(whole, rest + part_lost, part)
-        keep_sums(kept, k, whole, rest)
+        whole, whole_lost = sums_of(kept, k)
+        whole, whole_lost = add_exactly(whole, whole_lost, recall_wide(kept, PART, k) - bias(kept.numbers))
+        whole, whole_lost = add_exactly(whole, whole_lost, recall_wide(kept, PART_LOST, k))
+        whole, whole_lost = add_exactly(whole, whole_lost, recall_wide(kept, PART_REST, k))
+        keep_sums(kept, k, whole, whole_lost)
 
 
 @inline
@@ -133,17 +140,17 @@ def sum_chunk(source, rows, slots, last, is_first, looks, terms, holds, kept, hi
         elif looks:
             raise_pivots(kept, slot, high)
             varies |= note_largest(kept, slot, recall(kept, SEEN, slot))
-        total, lost = splat(x, 0.0), splat(x, 0.0)
+        total, lost, rest = splat(x, 0.0), splat(x, 0.0), splat(x, 0.0)
         for _ in range(2):  # twice at most: the second time what was seen is what the pivots are for
             raise_pivots(kept, slot, high)
             magic, floor, held = recall(kept, MAGIC, slot), recall(kept, FLOOR, slot), recall(kept, HELD, slot)
-            total, lost, seen, held = sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
+            total, lost, rest, seen, held = sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
             if not note_largest(kept, slot, seen):
                 keep(kept, LARGEST, slot, larger(seen, recall(kept, LARGEST, slot)))
                 keep(kept, HELD, slot, held)
                 break
             varies = True
-        add_sums(kept, slot, total, lost)
+        add_sums(kept, slot, total, lost, rest)
     return varies
 
 

@@ -24,12 +24,22 @@ _L1, _L2, _L3, _L4, _L5, _L6, _L7 = (
 def log_in_parts(value, lost, exponent):
     """Return log((value + lost) * 2**exponent) of positive normal float64 as a multiple of ln 2 and the rest."""
     m, n = split_exponent(value)
-    return log_of_mantissa(m - 1.0, lost / value, n + exponent)
+    a, b, _ = log_of_mantissa(m - 1.0, lost / value, n + exponent)
+    return a, b
+
+
+@inline
+def log_and_rest(value, lost, exponent):
+    """Return log((value + lost) * 2**exponent) of positive normal float64, rounded, and what the rounding lost."""
+    m, n = split_exponent(value)
+    a, b, c = log_of_mantissa(m - 1.0, lost / value, n + exponent)
+    log = a + b
+    return log, ((a - log) + b) + c
 
 
 @inline
 def log_of_mantissa(f, lost, n):
-    """Return log((1 + f) * 2**n) + lost, sqrt(1/2) <= 1 + f < sqrt(2), as a multiple of ln 2 and the rest."""
+    """Return log((1 + f) * 2**n) + lost, sqrt(1/2) <= 1 + f < sqrt(2): a multiple of ln 2 and the rest in two parts."""
     s = f / (f + 2.0)
     z = s * s
     r = fma(z, _L7, _L6)
@@ -39,22 +49,24 @@ def log_of_mantissa(f, lost, n):
     r = fma(r, z, _L2)
     r = fma(r, z, _L1)
     half = f * f * 0.5
-    return n * LN2_HIGH, f - (half - (fma(s, fma(r, z, half), n * LN2_LOW) + lost))
+    small = half - (fma(s, fma(r, z, half), n * LN2_LOW) + lost)
+    rest = f - small
+    return n * LN2_HIGH, rest, (f - rest) - small
 
 
 @inline
 def log_rounded(x, value, lost, exponent):
     """Return log((value + lost) * 2**exponent) as two numbers of the type that x is computed in."""
-    a, b = log_in_parts(value, lost, exponent)
-    high = rounded(x, a + b)
-    return high, rounded(x, (a - high) + b)
+    log, rest = log_and_rest(value, lost, exponent)
+    high = rounded(x, log)
+    return high, rounded(x, (log - high) + rest)
 
 
 @inline
 def log1p_of_single(value):
     """Return log(1 + value) of value >= 0, however small, to far more than the precision of float32."""
     m, n = split_exponent(1.0 + value)
-    a, b = log_of_mantissa(select(n == 0.0, value, m - 1.0), 0.0 * value, n)
+    a, b, _ = log_of_mantissa(select(n == 0.0, value, m - 1.0), 0.0 * value, n)
     return a + b
 
 

@@ -35,6 +35,8 @@ from fastsoftmax.simd import (
     widened,
 )
 
+PAUSE = 32  # elements after which what was lost is added exactly: equal numbers would all be rounded the same way
+
 
 @inline
 def summit(x):
@@ -84,14 +86,18 @@ def keep_terms_of_rows(x, next_rows, out, to, tile, n, pivot, high, low):
     group_floor, group_magic = repeated(floor), repeated(magic)
     above = 2.0 ** (summit(x) + 9)  # of the terms of a narrow row, each at most sqrt(2) · 2^summit
     total, lost = splat(x, above), splat(x, 0.0)
-    j = 0
-    while j < n - (GROUP - 1):
-        ask_for(x, next_rows, out, to, j)
-        e, large, small, _ = exponential(larger(group_floor, load_group(tile, width * j)), high, low, group_magic)
-        store(tile, width * j, e)
-        total, rests = add_group(total, large)
-        lost = lost + (sum_of_four(small) + sum_of_four(rests))
-        j += GROUP
+    j, last = 0, n - (GROUP - 1)
+    while j < last:
+        if j > 0:
+            total, lost = add_smaller(total, lost)
+        pause = min(last, j + PAUSE)
+        while j < pause:
+            ask_for(x, next_rows, out, to, j)
+            e, large, small, _ = exponential(larger(group_floor, load_group(tile, width * j)), high, low, group_magic)
+            store(tile, width * j, e)
+            total, rests = add_group(total, large)
+            lost = lost + (sum_of_four(small) + sum_of_four(rests))
+            j += GROUP
     while j < n:
         e, large, small, _ = exponential(larger(floor, load(tile, width * j)), high, low, magic)
         store(tile, width * j, e)
@@ -114,13 +120,17 @@ def sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low):
     floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)
     group_floor, group_magic = repeated(floor), repeated(magic)
     held, total, lost = splat(x, -math.inf), splat(x, 0.0), splat(x, 0.0)
-    j = 0
-    while j < n - (GROUP - 1):
-        ask_for(x, next_rows, out, to, j)
-        held, v = hold_out(held, load_group(tile, width * j))
-        _, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
-        total, lost = add_four_exactly(total, lost + sum_of_four(small), large)
-        j += GROUP
+    j, last = 0, n - (GROUP - 1)
+    while j < last:
+        if j > 0:
+            total, lost = add_exactly(total, 0.0, lost)
+        pause = min(last, j + PAUSE)
+        while j < pause:
+            ask_for(x, next_rows, out, to, j)
+            held, v = hold_out(held, load_group(tile, width * j))
+            _, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
+            total, lost = add_four_exactly(total, lost + sum_of_four(small), large)
+            j += GROUP
     while j < n:
         v = load(tile, width * j)
         held, v = hold(held, v)

@@ -152,6 +152,14 @@ def bounded(v, floor, limit):
 
 
 @inline
+def add_lanes(row_total, row_lost, total, lost, rest):
+    """Return row_total and row_lost with all lanes of a vector and two groups added, which are smaller each."""
+    total, rest = add_exactly(total, sum_of_four(rest), sum_of_four(lost))
+    part, part_lost = sum_lanes(total, rest)
+    return add_exactly(row_total, row_lost + part_lost, part)
+
+
+@inline
 def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seeks_peak):
     """Sum e^x · 2^-pivot over n elements, at least a group, from `start`.
 
@@ -176,8 +184,7 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
     while i < last:
         if i > 0:
             most = larger(total, most)
-            part, part_lost = sum_lanes(total - bottom, sum_of_four(lost + rest))
-            row_total, row_lost = add_exactly(row_total, row_lost + part_lost, part)
+            row_total, row_lost = add_lanes(row_total, row_lost, total - bottom, lost, rest)
             total, lost, rest = bottom, nothing, nothing
             if not all_in_range(seen) or any_set(most >= 2.0 * ceiling(x)):
                 break
@@ -216,8 +223,7 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
     if seeks_peak is not None:
         peak = larger(total - before, peak)
     suits = all_in_range(seen) and not any_set(larger(total, most) >= 2.0 * ceiling(x))
-    part, part_lost = sum_lanes(total - bottom, sum_of_four(lost + rest))
-    row_total, row_lost = add_exactly(row_total, row_lost + part_lost, part)
+    row_total, row_lost = add_lanes(row_total, row_lost, total - bottom, lost, rest)
     row_sum = row_total + row_lost  # what is lost holds all small parts: only now it becomes small itself
     return row_sum, row_lost - (row_sum - row_total), peak, suits, end
 

@@ -18,7 +18,7 @@ import numpy as np
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax, logsumexp_near_zero
 from fastsoftmax.kernels.exponential import add_exactly, log2e_over
-from fastsoftmax.kernels.logarithm import log_in_parts
+from fastsoftmax.kernels.logarithm import log_and_rest
 from fastsoftmax.kernels.row_sums import (
     ENDS,
     FIRST,
@@ -196,8 +196,8 @@ def subtract_peak(x, start, n, out, to, peak, log, log_low, temperature):
 @inline
 def keep_logarithms(kept):
     """Keep the logarithms of the sums of all rows, as two numbers."""
-    a, b = log_in_parts(load_wide(kept, TOTAL), load_wide(kept, LOST), load_wide(kept, PIVOT))
-    keep_in_two_parts(kept, FIRST, SECOND, a + b, (a - (a + b)) + b)
+    log, rest = log_and_rest(load_wide(kept, TOTAL), load_wide(kept, LOST), load_wide(kept, PIVOT))
+    keep_in_two_parts(kept, FIRST, SECOND, log, rest)
 
 
 @kernel(*ROW_PARAMETERS)
