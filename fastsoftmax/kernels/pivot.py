@@ -7,7 +7,8 @@ whose guess was far off is done again, with its maximum known. Exponents that ar
 
 `sum_exponentials` adds with an error of far less than one rounding, whatever the row: a running sum begins at a
 *ceiling* that no lane's sum reaches, so that what each addition rounds away is found by two subtractions (Dekker's
-fast two-sum wants the larger number first). The small parts of the exponentials are added to what was lost.
+fast two-sum wants the larger number first). Large parts are short numbers, and what is lost of them is summed without
+rounding, mostly; small parts are not, and have a sum of their own: equal ones would all be rounded the same way.
 """
 
 import math
