@@ -327,7 +327,7 @@ def by_digits(op, row, temperature):
         rest = mpmath.fsum(mpmath.exp(v - x[k]) for i, v in enumerate(x) if i != k and v - x[k] > -1e6)
         logs = [v - x[k] - mpmath.log1p(rest) for v in x]
         values = logs if op == "log_softmax" else [mpmath.exp(v) if v > -1e6 else mpmath.mpf(0) for v in logs]
-        return np.array([exactly._wide(v) for v in values])
+        return np.array([exactly.wide(v) for v in values])
 
 
 @pytest.mark.parametrize("method", EXACT)
