@@ -924,3 +924,13 @@ def test_single_elements_are_converted(name):
     out = bits_of(np.full(8, -3), name)
     copy_some(wide, out, 7)
     np.testing.assert_array_equal(read(out, name), [-3, -3, *values, -3])
+
+
+@compiled
+def elements_in_a_line(x):
+    return simd.in_a_line(x)
+
+
+def test_elements_in_a_line():
+    for dtype, count in ((np.float64, 8), (np.float32, 16), (np.uint16, 32)):
+        assert elements_in_a_line(np.zeros(1, dtype)) == count

@@ -22,6 +22,7 @@ from fastsoftmax.simd import (
     absolute,
     choose,
     fma,
+    in_a_line,
     lanes,
     larger,
     load,
@@ -69,7 +70,7 @@ def ask_for(x, next_rows, out, to, j):
 
     It is that of rows without room between them.
     """
-    for k in range(j * lanes(x), (j + GROUP) * lanes(x), lanes(x)):
+    for k in range(j * lanes(x), (j + GROUP) * lanes(x), in_a_line(x)):
         prefetch(x, next_rows + k)
         if out is not None:
             prefetch_to_write(out, to + k)

@@ -23,6 +23,7 @@ from fastsoftmax.simd import (
     choose,
     count_set,
     fma,
+    in_a_line,
     join,
     keep_last,
     lanes,
@@ -193,14 +194,14 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
         while True:
             pause = min(stop, i + FEW_GROUPS * width)
             while i < pause:
-                for k in range(i, i + width, lanes(x)):
+                for k in range(i, i + width, in_a_line(x)):
                     prefetch(x, start + k + AHEAD * lanes(x))
                 v = bounded(load_group(x, start + i), floor, limit)
                 large, a, b, steps = factored_exponential(v, high, low, magic)
                 if keeps is not None:
                     store(terms, j + i, fma(a, b, large))
                 if terms is not None:
-                    for k in range(i, i + width, lanes(x)):
+                    for k in range(i, i + width, in_a_line(terms)):
                         prefetch_to_write(terms, j + k + (0 if keeps is None else SOON * width))
                 seen = note_steps(seen, steps)
                 before = total

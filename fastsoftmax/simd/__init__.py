@@ -41,6 +41,7 @@ from fastsoftmax.simd.blocks import load_columns, load_two_columns, store_column
 from fastsoftmax.simd.constants import choose, constant, lanes, rounded, splat, splat_group, splat_wide
 from fastsoftmax.simd.memory import (
     copy_one,
+    in_a_line,
     keep_alive,
     load,
     load_first,
@@ -75,6 +76,7 @@ __all__ = [
     "copy_one",
     "count_set",
     "fma",
+    "in_a_line",
     "join",
     "keep_alive",
     "keep_first",

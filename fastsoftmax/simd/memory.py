@@ -54,6 +54,13 @@ def scratch(typingctx, array, vectors):
     return types.CPointer(vector.dtype)(array, vectors), codegen
 
 
+@intrinsic
+def in_a_line(typingctx, array):
+    """Return how many elements a cache line holds."""
+    count = 64 * 8 // array.dtype.bitwidth
+    return types.intp(array), lambda context, builder, sig, values: ir.Constant(ir.IntType(64), count)
+
+
 def _prefetch(array, is_written):
     def codegen(context, builder, sig, values):
         pointer = address(context, builder, array, *values, ir.IntType(8))
