@@ -18,9 +18,9 @@ from fastsoftmax.simd import (
     fma,
     lanes,
     larger,
+    largest_of_four,
     load,
     load_wide,
-    quarters,
     select,
     shift_exponent,
     smaller,
@@ -159,13 +159,6 @@ def guess_largest(source, j, rows, holds, kept, slot, high):
 
 
 @inline
-def largest_of_rows(group, largest):
-    """Return the largest of each lane of the four vectors of a group and `largest`; NaN is passed over."""
-    a, b, c, d = quarters(group)
-    return larger(larger(larger(a, b), larger(c, d)), largest)
-
-
-@inline
 def look_for_largest(source, rows, slots, last, holds, kept):
     """Keep the largest of the columns, each as `sum_down` finds it, along the rows."""
     x = kept.numbers
@@ -179,7 +172,7 @@ def look_for_largest(source, rows, slots, last, holds, kept):
             if holds is not None:
                 held, v = hold_out(recall(kept, HELD_OUT, slot), v)
                 keep(kept, HELD_OUT, slot, held)
-            keep(kept, SEEN, slot, largest_of_rows(v, recall(kept, SEEN, slot)))
+            keep(kept, SEEN, slot, larger(largest_of_four(v), recall(kept, SEEN, slot)))
 
 
 @inline

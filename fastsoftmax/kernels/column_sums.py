@@ -33,7 +33,6 @@ from fastsoftmax.kernels.column_pivots import (
     is_within,
     keep,
     keep_sums,
-    largest_of_rows,
     look_for_largest,
     note_largest,
     raise_pivots,
@@ -63,6 +62,7 @@ from fastsoftmax.simd import (
     join,
     lanes,
     larger,
+    largest_of_four,
     load_wide,
     select,
     splat,
@@ -100,7 +100,7 @@ def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
         e, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
         if terms is not None:
             store_rows(terms, i, j, rows, e)
-        largest = largest_of_rows(v, largest)
+        largest = larger(largest_of_four(v), largest)
         total, lost_here = add_group(total, large)
         lost = lost + sum_of_four(lost_here)
         rest = rest + sum_of_four(small)

@@ -238,8 +238,8 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
             value, lost = sum_around_peaks(x, next_rows, None, 0, tile, n, maximum, high, low)
         result = narrowed(x, add_log(x, widened(maximum), value, lost, high, low))
         size = absolute(result)
-        is_delicate = select(size >= (math.inf if in_double else TINY), size, 1.0) < DELICATE
-        if count_set(is_delicate) > 0:
+        is_delicate = select(size >= TINY, size, 1.0) < DELICATE
+        if not in_double and count_set(is_delicate) > 0:
             for column in range(0, width, WIDE):
                 store(results, column, logsumexp_near_zero(x, tile, column, n))
             result = select(is_delicate, load(results, 0), result)
