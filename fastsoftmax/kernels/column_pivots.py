@@ -135,27 +135,27 @@ def larger_two(v, best, second):
 
 
 @inline
-def guess_largest(source, j, rows, holds, kept, slot, high):
-    """Guess the largest elements of a vector of columns from some rows; where these vary much, take all rows.
+def guess_largest(source, rows, slots, last, holds, kept, high):
+    """Guess the largest elements of columns from some of the rows, -inf where these vary much.
 
     Unless `holds` is None, it is the second largest, since the largest is held out. Returns whether any vary much.
     """
-    x = source.data
-    best, second, least = splat(x, -math.inf), splat(x, -math.inf), splat(x, math.inf)
+    x, varies = kept.numbers, False
     step = 1 if rows <= FEW else (rows + SAMPLE - 1) // SAMPLE
-    for i in range(0, rows, step):
-        v = load(x, source.start + i * source.pitch + j)
-        best, second = larger_two(v, best, second)
-        least = smaller(v, least)
-    guess = best if holds is None else second
-    varies_much = best - least >= splat(x, VARIETY * nodes(x) / high)
-    if step > 1 and any_set(varies_much):
-        best, second = splat(x, -math.inf), splat(x, -math.inf)
-        for i in range(rows):
-            best, second = larger_two(load(x, source.start + i * source.pitch + j), best, second)
-        guess = select(varies_much, best if holds is None else second, guess)
-    keep(kept, LARGEST, slot, guess)
-    return any_set(varies_much)
+    for slot in range(0, slots, lanes(x)):
+        best, second, least = splat(x, -math.inf), splat(x, -math.inf), splat(x, math.inf)
+        at = source.start + min(slot, last)
+        for i in range(0, rows, step):
+            v = load(source.data, at + i * source.pitch)
+            best, second = larger_two(v, best, second)
+            least = smaller(v, least)
+        guess = best if holds is None else second
+        if step > 1:
+            varies_much = best - least >= splat(x, VARIETY * nodes(x) / high)
+            guess = select(varies_much, -math.inf, guess)
+            varies |= any_set(varies_much)
+        keep(kept, LARGEST, slot, guess)
+    return varies
 
 
 @inline

@@ -127,17 +127,17 @@ def sum_chunk(source, rows, slots, last, is_first, looks, terms, holds, kept, hi
 
     No vector begins behind the column `last`: the last one may overlap the one before. Unless `holds` is None, the
     largest element is held out. Returns whether columns vary much, or pivots had to be raised. Where that was so in the
-    chunk before, `looks` has the largest elements looked for first, or much would be summed twice.
+    chunk before, `looks` has the largest elements looked for first, or much would be summed twice; in the first chunk
+    the rows that the guess is made from tell.
     """
     x = kept.numbers
-    varies = False
+    varies = is_first and guess_largest(source, rows, slots, last, holds, kept, high)
+    looks = looks or varies
     if looks:
         look_for_largest(source, rows, slots, last, holds, kept)
     for slot in range(0, slots, lanes(x)):
         j = min(slot, last)
-        if is_first:
-            varies |= guess_largest(source, j, rows, holds, kept, slot, high)
-        elif looks:
+        if looks:
             raise_pivots(kept, slot, high)
             varies |= note_largest(kept, slot, recall(kept, SEEN, slot))
         total, lost, rest = splat(x, 0.0), splat(x, 0.0), splat(x, 0.0)
