@@ -13,14 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from fastsoftmax import threads
+from fastsoftmax import team, threads
 from fastsoftmax.arrays import NATIVE, Array, maker_of
-from fastsoftmax.engine import AT_ONCE, LONG, THREADED, has_room_for_terms, strips
+from fastsoftmax.engine import LONG, THREADED, has_room_for_terms, strips
+from fastsoftmax.jit import Kernel
 from fastsoftmax.kernels import columns, narrow, rows
+from fastsoftmax.team import AT_ONCE
 
-# The kernel, its arguments behind x and behind the result, the shape of that, what makes it, and whether threads would
-# share the work.
-Plan = tuple[Any, tuple[int, ...], tuple[Any, ...], tuple[int, ...], Any, bool]
+# What threads need to share the work: the kernel, how many rows or strips there are, the elements in each, and how many
+# arguments behind the result come before their range.
+Shared = tuple[Kernel, int, int, int]
+# The compiled kernel, its arguments behind x and behind the result, the shape of that, what makes it; and, where the
+# work is enough for threads, what they need.
+Plan = tuple[Any, tuple[int, ...], tuple[Any, ...], tuple[int, ...], Any, Shared | None]
 
 
 def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
@@ -28,17 +33,16 @@ def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
     if not (axis is None or type(axis) is int) or not x.flags.c_contiguous:
         return None
     shape = x.shape
-    plan = _plan(op, shape, axis, x.dtype)
+    plan = _plan(op, shape, axis, x.dtype, threads.get_num_threads())
     if plan is None or not (out is None or _suits(out, x, shape)):
         return None
-    kernel, before, behind, _, make, is_shared = plan
-    if is_shared and threads.get_num_threads() > 1:
-        return None
+    kernel, before, behind, _, make, shared = plan
     result: Array = make(shape, x.dtype) if out is None else out
-    if len(shape) == 1:
-        kernel(x, *before, result, *behind)
+    flat_x, flat_result = (x, result) if len(shape) == 1 else (x.ravel(), result.ravel())
+    if shared is None:
+        kernel(flat_x, *before, flat_result, *behind)
     else:
-        kernel(x.ravel(), *before, result.ravel(), *behind)
+        _share(shared, flat_x, before, flat_result, behind)
     return result
 
 
@@ -46,15 +50,26 @@ def reduction(op: str, x: Array, axis: Any, out: Any) -> Any:
     """Return logsumexp of x, in `out` unless that is None; or None, and nothing has been done."""
     if not (axis is None or type(axis) is int) or not x.flags.c_contiguous:
         return None
-    plan = _plan(op, x.shape, axis, x.dtype)
+    plan = _plan(op, x.shape, axis, x.dtype, threads.get_num_threads())
     if plan is None:
         return None
-    kernel, before, behind, shape, make, is_shared = plan
-    if not (out is None or _suits(out, x, shape)) or (is_shared and threads.get_num_threads() > 1):
+    kernel, before, behind, shape, make, shared = plan
+    if not (out is None or _suits(out, x, shape)):
         return None
     result = make(shape, x.dtype) if out is None else out
-    kernel(x if x.ndim == 1 else x.ravel(), *before, result if len(shape) == 1 else result.ravel(), *behind)
+    flat_x, flat_result = x if x.ndim == 1 else x.ravel(), result if len(shape) == 1 else result.ravel()
+    if shared is None:
+        kernel(flat_x, *before, flat_result, *behind)
+    else:
+        _share(shared, flat_x, before, flat_result, behind)
     return result if shape or out is not None else result[()]
+
+
+def _share(shared: Shared, x: Array, before: tuple[int, ...], result: Array, behind: tuple[Any, ...]) -> None:
+    """Have threads share a plan's work."""
+    kernel, count, unit, places = shared
+    behind_range = behind[places + 2 :]
+    team.share(kernel, x.dtype, count, unit, (x, *before, result, *behind[:places]), behind_range, threaded=True)
 
 
 def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
@@ -69,10 +84,11 @@ def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any]) -> Plan | None:
+def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any], allowed: int) -> Plan | None:
     """Return the plan for C-contiguous arrays of a shape and type, None if the short way does not know it."""
     size = math.prod(shape)
     ndim = len(shape)
+    sharers = allowed if size >= THREADED else 1
     if dtype not in NATIVE or not 0 < size <= AT_ONCE or not shape:
         return None
     if axis is not None and not -ndim <= axis < ndim:
@@ -88,15 +104,18 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
             return None
         many = size // n
         is_narrow = narrow.is_narrow(many, n, dtype.name)
-        kernel = getattr(narrow if is_narrow else rows, op + "_rows").unchecked(dtype)
-        return kernel, (0, n), (0, 1 if reduces else n, 0, many, n, 0, 1.0), result, make, size >= THREADED
+        kernel = getattr(narrow if is_narrow else rows, op + "_rows")
+        behind: tuple[Any, ...] = 0, 1 if reduces else n, 0, many, n, 0, 1.0
+        shared = (kernel, many, n, 2) if sharers > 1 else None
+        return kernel.unchecked(dtype), (0, n), behind, result, make, shared
     planes, n = math.prod(shape[:axis]), shape[axis]
     inner = size // (n * planes)
     if n == 1 or inner == 1:
         return None
     in_out = has_room_for_terms(inner, inner, inner, dtype)
-    width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out)
+    width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
     behind = (0, outer, pitch, 0, blocks, planes, n, inner, width, tile_rows, int(in_out), 1.0)
-    kernel = getattr(columns, op + "_columns").unchecked(dtype)
-    return kernel, (0, n * inner, inner), behind, result, make, size >= THREADED
+    kernel = getattr(columns, op + "_columns")
+    shared = (kernel, blocks, n * width, 3) if sharers > 1 else None
+    return kernel.unchecked(dtype), (0, n * inner, inner), behind, result, make, shared

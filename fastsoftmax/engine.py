@@ -17,18 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from fastsoftmax import arrays, threads
+from fastsoftmax import arrays, team, threads
 from fastsoftmax.arrays import Array
 from fastsoftmax.kernels import columns, narrow
 from fastsoftmax.kernels.long_row import LongRow
 from fastsoftmax.kernels.strips import CHUNK
 from fastsoftmax.ladder import Way
 
-TASK = 2**17  # elements that one thread takes at a time
-AT_ONCE = 2**24  # elements that one call of a kernel takes in any case: Ctrl-C waits for it
-THREADED = 2**20  # elements from which on threads pay: to wake one takes as long as 2^18 of them
+THREADED = 2**18  # elements from which on threads pay, even where they must be woken
 WIDEST = 4096  # bytes of a row that make a strip of columns
 KEPT_OUT, KEPT_TILE = 2, 4  # by how much narrower they are where softmax keeps its terms in the result, in the tile
+STRIPS = 4  # for each thread at least, unless they would be too narrow
 NARROWEST = 64  # columns of a plane that do not share a strip with those of others
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 TILE = 2**15  # elements that are copied at a time
@@ -158,17 +157,9 @@ class Work:
                 place = x, x_start + r * x_step, out, out_start + r * out_step
                 LongRow(self.op, *place, n, temperature, self._in_place(), self.threaded).run()
             return
-        kernel = self._row_kernel()[x.dtype]
-        in_place = int(self._in_place())
-        share = max(1, (TASK if self.threaded else AT_ONCE) // n)
-
-        def task(number: int) -> None:
-            first = number * share
-            last = min(first + share, rows)
-            kernel(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature)
-
-        for_all = threads.run if self.threaded else threads.run_here
-        for_all(task, -(-rows // share))
+        before = x, x_start, x_step, out, out_start, out_step
+        behind = n, int(self._in_place()), temperature
+        team.share(self._row_kernel(), x.dtype, rows, n, before, behind, threaded=self.threaded)
 
     def _row_kernel(self) -> Any:
         kernels = narrow if self._is_narrow() else self.way.kernels
@@ -192,21 +183,16 @@ class Work:
 
     def _run_columns(self, outer: Dims, planes: Dim, reduced: Dim, inner: int) -> None:
         """Run a kernel over strips of columns, cut into tasks if threads are to share them."""
-        kernel = getattr(columns, self.op + "_columns")[arrays.storage(self.x).dtype]
+        kernel = getattr(columns, self.op + "_columns")
         x, out = arrays.base_of(arrays.storage(self.x)), arrays.base_of(arrays.storage(self.out))
         (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
         in_out = not self._in_place() and has_room_for_terms(inner, x_pitch, out_pitch, self.x.dtype)
-        width, tile_rows, blocks = strips(self.op, n, inner, count, self.x.dtype, in_out)
-        share = max(1, TASK // (n * width)) if self.threaded else blocks
-        sizes = count, n, inner, width, tile_rows, int(in_out), self.temperature
+        sharers = threads.get_num_threads() if self.threaded else 1
+        width, tile_rows, blocks = strips(self.op, n, inner, count, self.x.dtype, in_out, sharers)
+        behind = count, n, inner, width, tile_rows, int(in_out), self.temperature
         for x_start, out_start in _offsets(outer):
-            places = (x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch)
-
-            def task(number: int, places: tuple[Any, ...] = places) -> None:
-                kernel(*places, number * share, min((number + 1) * share, blocks), *sizes)
-
-            for_all = threads.run if self.threaded else threads.run_here
-            for_all(task, -(-blocks // share))
+            before = x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch
+            team.share(kernel, x.dtype, blocks, n * width, before, behind, threaded=self.threaded)
 
     def _run_tiles(self) -> None:
         """Copy block after block into rows of the type that is computed in, and what comes out to its place."""
@@ -252,10 +238,13 @@ def has_room_for_terms(inner: int, x_pitch: int, out_pitch: int, dtype: np.dtype
     return dtype in arrays.NATIVE and inner >= NARROWEST and not collide
 
 
-def strips(op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_out: bool) -> tuple[int, int, int]:
+def strips(
+    op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_out: bool, sharers: int
+) -> tuple[int, int, int]:
     """Return how many columns make a strip, how many rows of it a tile holds, and how many strips there are.
 
-    `in_out` tells that softmax may keep its terms in the result. Narrow planes share a strip.
+    `in_out` tells that softmax may keep its terms in the result; `sharers` is how many threads share the strips. Narrow
+    planes share a strip. A column's result does not depend on any of this.
     """
     itemsize = arrays.compute_type(dtype).itemsize
     lanes = 64 // itemsize
@@ -264,6 +253,8 @@ def strips(op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_ou
     widest = WIDEST // itemsize
     if op == "softmax" and (in_out or in_tile):
         widest //= KEPT_OUT if in_out else KEPT_TILE
+    if sharers > 1:
+        widest = min(widest, max(NARROWEST, inner * planes // (STRIPS * sharers)))
     tile_rows = n if in_tile else CHUNK
     if inner <= widest:
         width = inner if reads_x else min(widest, inner * planes)

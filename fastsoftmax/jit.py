@@ -89,6 +89,32 @@ def inline(function: Callable[..., Any]) -> Any:
     return part
 
 
+def compiled(function: Callable[..., Any], signature: Any) -> Any:
+    """Return the Numba function of an explicit signature: made before, found on disk, or compiled now."""
+
+    def compile_once() -> None:
+        with _compiling:
+            if (function, signature) not in _compiled:
+                dispatcher = njit(**_OPTIONS)(function)
+                dispatcher._cache = DiskCache(function)
+                dispatcher.compile(signature)
+                dispatcher.disable_compile()
+                _compiled[function, signature] = dispatcher
+
+    if (function, signature) not in _compiled:
+        _uninterrupted(compile_once)
+    return _compiled[function, signature]
+
+
+def unchecked(dispatcher: Any) -> Any:
+    """Return what `compiled` returned without the check of arguments' types, which takes as long as 100 elements."""
+    (result,) = dispatcher.overloads.values()
+    return result.entry_point
+
+
+_compiled: dict[tuple[Any, Any], Any] = {}
+
+
 class Kernel:
     """A function compiled for a storage type when that type is first asked for.
 
@@ -109,33 +135,26 @@ class Kernel:
         self.parameters = parameters
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
-        self._compiled: dict[np.dtype[Any], Any] = {}
+        self._known: dict[np.dtype[Any], Any] = {}
 
     def __getitem__(self, dtype: np.dtype[Any]) -> Any:
-        compiled = self._compiled.get(dtype)
-        return self._compile(dtype) if compiled is None else compiled
+        known = self._known.get(dtype)
+        if known is None:
+            known = self._known[dtype] = compiled(self.function, self.signature(dtype))
+        return known
 
     def unchecked(self, dtype: np.dtype[Any]) -> Any:
-        """Return ``kernel[dtype]`` without the check of its arguments' types, which takes as long as 100 elements.
+        """Return ``kernel[dtype]`` without the check of its arguments' types.
 
         Whoever calls it must pass arrays of that type and of the kinds of `parameters`: others are read as if they
         were.
         """
-        (compiled,) = self[dtype].overloads.values()
-        return compiled.entry_point
+        return unchecked(self[dtype])
 
-    def _compile(self, dtype: np.dtype[Any]) -> Any:
-        _uninterrupted(lambda: self._compile_here(dtype))
-        return self._compiled[dtype]
-
-    def _compile_here(self, dtype: np.dtype[Any]) -> None:
-        with _compiling:
-            if dtype not in self._compiled:
-                dispatcher = njit(**_OPTIONS)(self.function)
-                dispatcher._cache = DiskCache(self.function)
-                dispatcher.compile(self.signature(dtype))
-                dispatcher.disable_compile()
-                self._compiled[dtype] = dispatcher
+    def address(self, dtype: np.dtype[Any]) -> int:
+        """Return where the machine code of ``kernel[dtype]`` begins, for calls in Numba's own convention."""
+        (result,) = self[dtype].overloads.values()
+        return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
 
     def signature(self, dtype: np.dtype[Any]) -> Any:
         """Return the Numba signature of this kernel for a storage type."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastsoftmax import threads
+from fastsoftmax import team
 from fastsoftmax.jit import Kernel, inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
 from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_number
@@ -66,11 +66,12 @@ def guess(x, start, n, temperature, pivot):
     pivot[0], _ = guess_pivot(x, start, n, SPARSELY, high, math.inf)
 
 
-@kernel("in", "int", "int", "int", "reals")
-def find_maximum(x, start, n, piece, maxima):
-    """Write the maximum of a piece into maxima[piece]; NaN is passed over."""
-    first, last = ends_of(piece, n)
-    maxima[piece] = row_maximum(x, start + first, last - first)
+@kernel("in", "int", "int", "int", "int", "reals")
+def find_maxima(x, start, n, first, last, maxima):
+    """Write the maxima of pieces into `maxima`; NaN is passed over."""
+    for piece in range(first, last):
+        begin, end = ends_of(piece, n)
+        maxima[piece] = row_maximum(x, start + begin, end - begin)
 
 
 @kernel("in", "int", "real", "reals", "reals")
@@ -85,33 +86,47 @@ def choose_pivot(x, pieces, temperature, maxima, pivot):
 
 @inline
 def keep_sum(x, total, lost, peak, suits, piece, sums):
-    """Keep what is known of a piece; its sum is NaN where the pivot does not suit."""
-    sums[SUMS * piece] = total if suits else math.nan
+    """Keep what is known of a piece; its sum is NaN where the pivot does not suit, and so is the last number then."""
+    if not suits:
+        total = sums[sums.size - 1] = math.nan
+    sums[SUMS * piece] = total
     sums[SUMS * piece + 1] = lost
     sums[SUMS * piece + 2] = float(largest(peak))
 
 
-@kernel("in", "int", "int", "int", "real", "real", "reals")
-def sum_piece(x, start, n, piece, pivot, temperature, sums):
-    """Keep the sum of e^x · 2^-pivot over a piece."""
+@inline
+def is_useless(sums):
+    """Tell whether the pivot does not suit some piece: then no sum will be used."""
+    return math.isnan(sums[sums.size - 1])
+
+
+@kernel("in", "int", "int", "int", "int", "real", "real", "reals")
+def sum_pieces(x, start, n, first, last, pivot, temperature, sums):
+    """Keep the sums of e^x · 2^-pivot over pieces."""
     high, low = log2e_over(x, temperature)
-    first, last = ends_of(piece, n)
-    total, lost, peak, suits, _ = sum_exponentials(
-        x, start + first, last - first, None, 0, None, pivot, high, low, None, True
-    )
-    keep_sum(x, total, lost, peak, suits, piece, sums)
+    for piece in range(first, last):
+        if is_useless(sums):
+            return
+        begin, end = ends_of(piece, n)
+        total, lost, peak, suits, _ = sum_exponentials(
+            x, start + begin, end - begin, None, 0, None, pivot, high, low, None, True
+        )
+        keep_sum(x, total, lost, peak, suits, piece, sums)
 
 
-@kernel("in", "int", "out", "int", "int", "int", "real", "real", "reals")
-def sum_and_keep_piece(x, start, out, to, n, piece, pivot, temperature, sums):
-    """Keep the sum, and in `out` the terms but for those of the last group."""
+@kernel("in", "int", "out", "int", "int", "int", "int", "real", "real", "reals")
+def sum_and_keep_pieces(x, start, out, to, n, first, last, pivot, temperature, sums):
+    """Keep the sums, and in `out` the terms but for those of each piece's last group."""
     x, out = pointer_to(x), pointer_to(out)
     high, low = log2e_over(x, temperature)
-    first, last = ends_of(piece, n)
-    total, lost, peak, suits, _ = sum_exponentials(
-        x, start + first, last - first, out, to + first, True, pivot, high, low, None, True
-    )
-    keep_sum(x, total, lost, peak, suits, piece, sums)
+    for piece in range(first, last):
+        if is_useless(sums):
+            return
+        begin, end = ends_of(piece, n)
+        total, lost, peak, suits, _ = sum_exponentials(
+            x, start + begin, end - begin, out, to + begin, True, pivot, high, low, None, True
+        )
+        keep_sum(x, total, lost, peak, suits, piece, sums)
 
 
 @inline
@@ -138,24 +153,26 @@ def merge(x, sums, pieces, pivot, merged):
     merged[3] = a + b
 
 
-@kernel("in", "int", "int", "int", "reals")
-def find_two_largest(x, start, n, piece, found):
-    """Write the two largest elements of a piece into `found`."""
-    first, last = ends_of(piece, n)
-    found[2 * piece], found[2 * piece + 1] = two_largest(x, start + first, last - first)
+@kernel("in", "int", "int", "int", "int", "reals")
+def find_two_largest(x, start, n, first, last, found):
+    """Write the two largest elements of each piece into `found`."""
+    for piece in range(first, last):
+        begin, end = ends_of(piece, n)
+        found[2 * piece], found[2 * piece + 1] = two_largest(x, start + begin, end - begin)
 
 
-@kernel("in", "int", "int", "int", "real", "real", "real", "reals")
-def sum_around_peak(x, start, n, piece, maximum, second, temperature, sums):
-    """Keep the sum of a piece, the row's largest element counted as the second."""
+@kernel("in", "int", "int", "int", "int", "real", "real", "real", "reals")
+def sum_around_peak(x, start, n, first, last, maximum, second, temperature, sums):
+    """Keep the sums of pieces, the row's largest element counted as the second."""
     high, low = log2e_over(x, temperature)
-    first, last = ends_of(piece, n)
     limit = below_peak(maximum, second)
     pivot = pivot_for(x, limit, high)
-    total, lost, _, suits, _ = sum_exponentials(
-        x, start + first, last - first, None, 0, None, pivot, high, low, limit, None
-    )
-    keep_sum(x, total, lost, splat(x, 0.0), suits, piece, sums)
+    for piece in range(first, last):
+        begin, end = ends_of(piece, n)
+        total, lost, _, suits, _ = sum_exponentials(
+            x, start + begin, end - begin, None, 0, None, pivot, high, low, limit, None
+        )
+        keep_sum(x, total, lost, splat(x, 0.0), suits, piece, sums)
 
 
 @kernel("in", "reals", "int", "real", "real", "real", "reals")
@@ -179,40 +196,44 @@ def scaled_term(v, floor, high, low, magic, inverse, inverse_low):
     return share(e, inverse, inverse_low)
 
 
-@kernel("in", "int", "out", "int", "int", "int", "int", "real", "real", "real", "real")
-def write_softmax(x, start, out, to, n, piece, has_terms, pivot, total, lost, temperature):
-    """Write e^x · 2^-pivot / (total + lost) for a piece, from the terms in `out` if it has them."""
+@kernel("in", "int", "out", "int", "int", "int", "int", "int", "real", "real", "real", "real")
+def write_softmax(x, start, out, to, n, first, last, has_terms, pivot, total, lost, temperature):
+    """Write e^x · 2^-pivot / (total + lost) for pieces, from the terms in `out` if it has them."""
     high, low = log2e_over(x, temperature)
-    first, last = ends_of(piece, n)
     width = 4 * lanes(x)
     magic = splat_group(x, magic_number(x, pivot))
     floor = splat_group(x, floor_of(x, pivot, high))
     high, low = splat_group(x, high), splat_group(x, low)
     inverse, inverse_low = inverse_of(out, total, lost)
     inverse, inverse_low = splat_group(out, inverse), splat_group(out, inverse_low)
-    end = load_group(x, start + last - width)  # before `out`, which may be x, is written to
-    if has_terms:
-        for i in range(first, last - width, width):
-            store(out, to + i, share(load_group(out, to + i), inverse, inverse_low))
-    else:
-        for i in range(first, last - width, width):
-            store(out, to + i, scaled_term(load_group(x, start + i), floor, high, low, magic, inverse, inverse_low))
-    store(out, to + last - width, scaled_term(end, floor, high, low, magic, inverse, inverse_low))
+    for piece in range(first, last):
+        begin, end = ends_of(piece, n)
+        ending = load_group(x, start + end - width)  # before `out`, which may be x, is written to
+        if has_terms:
+            for i in range(begin, end - width, width):
+                store(out, to + i, share(load_group(out, to + i), inverse, inverse_low))
+        else:
+            for i in range(begin, end - width, width):
+                v = load_group(x, start + i)
+                store(out, to + i, scaled_term(v, floor, high, low, magic, inverse, inverse_low))
+        store(out, to + end - width, scaled_term(ending, floor, high, low, magic, inverse, inverse_low))
 
 
-@kernel("in", "int", "out", "int", "int", "int", "real", "real", "real", "real")
-def write_log_softmax(x, start, out, to, n, piece, pivot, total, lost, temperature):
-    """Write x - log((total + lost) · 2^pivot) for a piece."""
-    first, last = ends_of(piece, n)
+@kernel("in", "int", "out", "int", "int", "int", "int", "real", "real", "real", "real")
+def write_log_softmax(x, start, out, to, n, first, last, pivot, total, lost, temperature):
+    """Write x - log((total + lost) · 2^pivot) for pieces."""
     log_high, log_low = log_rounded(x, total, lost, pivot)
-    subtract_log_sum(x, start + first, last - first, out, to + first, log_high, log_low, temperature, None, None)
+    for piece in range(first, last):
+        begin, end = ends_of(piece, n)
+        subtract_log_sum(x, start + begin, end - begin, out, to + begin, log_high, log_low, temperature, None, None)
 
 
-@kernel("in", "int", "out", "int", "int", "int", "real", "real", "real", "real")
-def write_log_softmax_of_peak(x, start, out, to, n, piece, peak, log, log_low, temperature):
-    """Write (x - peak) / temperature - log for a piece."""
-    first, last = ends_of(piece, n)
-    subtract_peak(x, start + first, last - first, out, to + first, peak, log, log_low, temperature)
+@kernel("in", "int", "out", "int", "int", "int", "int", "real", "real", "real", "real")
+def write_log_softmax_of_peak(x, start, out, to, n, first, last, peak, log, log_low, temperature):
+    """Write (x - peak) / temperature - log for pieces."""
+    for piece in range(first, last):
+        begin, end = ends_of(piece, n)
+        subtract_peak(x, start + begin, end - begin, out, to + begin, peak, log, log_low, temperature)
 
 
 @kernel("in", "int", "out", "int", "int", "real")
@@ -272,7 +293,7 @@ class LongRow:
         self.temperature = temperature
         self.keeps_terms = op == "softmax" and not in_place and x.dtype.kind == "f"
         self.pieces = n // PIECE
-        self.for_all = threads.run if threaded else threads.run_here
+        self.threaded = threaded
 
     def run(self) -> None:
         """Compute it."""
@@ -300,45 +321,40 @@ class LongRow:
 
     def _sum(self, pivot: float) -> list[float]:
         """Return what `merge` makes of the sums of all pieces: NaN if the pivot does not suit one of them."""
-        sums, merged, failed = np.empty(SUMS * self.pieces), np.empty(4), False
-        x, start, n, temperature = self.x, self.start, self.n, self.temperature
+        sums, merged = self._room_for_sums(), np.empty(4)
+        numbers = pivot, self.temperature, sums
         if self.keeps_terms:
-            kernel, place = sum_and_keep_piece[x.dtype], (x, start, self.out, self.to, n)
+            self._for_all(sum_and_keep_pieces, (self.x, self.start, self.out, self.to, self.n), numbers)
         else:
-            kernel, place = sum_piece[x.dtype], (x, start, n)
-
-        def task(piece: int) -> None:
-            nonlocal failed
-            if failed:
-                sums[SUMS * piece : SUMS * (piece + 1)] = math.nan
-                return
-            kernel(*place, piece, pivot, temperature, sums)
-            failed = failed or math.isnan(sums[SUMS * piece])
-
-        self.for_all(task, self.pieces)
-        merge[x.dtype](x, sums, self.pieces, pivot, merged)
+            self._for_all(sum_pieces, (self.x, self.start, self.n), numbers)
+        merge[self.x.dtype](self.x, sums, self.pieces, pivot, merged)
         return merged.tolist()
 
     def _peak(self) -> tuple[float, float, float]:
         """Return the largest element, and the logarithm of the sum over its term as `merge_around_peak` does."""
         x, place = self.x, (self.x, self.start, self.n)
-        found, sums, log = np.empty(2 * self.pieces), np.empty(SUMS * self.pieces), np.empty(2)
-        find, add = find_two_largest[x.dtype], sum_around_peak[x.dtype]
-        self.for_all(lambda piece: find(*place, piece, found), self.pieces)
+        found, sums, log = np.empty(2 * self.pieces), self._room_for_sums(), np.empty(2)
+        self._for_all(find_two_largest, place, (found,))
         second, maximum = np.sort(found)[-2:].tolist()
         if (maximum - second) / self.temperature < PEAK_GAP:
             return maximum, NO_PEAK, 0.0
-        self.for_all(lambda piece: add(*place, piece, maximum, second, self.temperature, sums), self.pieces)
+        self._for_all(sum_around_peak, place, (maximum, second, self.temperature, sums))
         merge_around_peak[x.dtype](x, sums, self.pieces, maximum, second, self.temperature, log)
         return maximum, float(log[0]), float(log[1])
 
     def _choose_pivot(self, pivot: Any) -> None:
         maxima = np.empty(self.pieces)
-        kernel = find_maximum[self.x.dtype]
-        self.for_all(lambda piece: kernel(self.x, self.start, self.n, piece, maxima), self.pieces)
+        self._for_all(find_maxima, (self.x, self.start, self.n), (maxima,))
         choose_pivot[self.x.dtype](self.x, self.pieces, self.temperature, maxima, pivot)
 
     def _write(self, kernel: Kernel, *numbers: float) -> None:
-        """Let a kernel write all pieces of the result; the numbers are its parameters between piece and temperature."""
-        compiled, place = kernel[self.x.dtype], (self.x, self.start, self.out, self.to, self.n)
-        self.for_all(lambda piece: compiled(*place, piece, *numbers, self.temperature), self.pieces)
+        """Let a kernel write all pieces of the result; the numbers are its parameters before the temperature."""
+        self._for_all(kernel, (self.x, self.start, self.out, self.to, self.n), (*numbers, self.temperature))
+
+    def _for_all(self, kernel: Kernel, before: Any, behind: Any) -> None:
+        """Call a kernel for all pieces."""
+        team.share(kernel, self.x.dtype, self.pieces, PIECE, before, behind, threaded=self.threaded)
+
+    def _room_for_sums(self) -> Any:
+        """Return room for the sums of all pieces, and a number that is NaN where they are of no use."""
+        return np.zeros(SUMS * self.pieces + 1)

@@ -1,0 +1,146 @@
+"""The threads that share the work of kernels.
+
+A thread that wants Python's lock waits for all others, and to wake one takes as long as much of the work. So these
+(daemons of Python's, started when first needed) enter compiled code once, and stay there: see
+`fastsoftmax.kernels.jobs`. One caller at a time has their help, others do their work alone. A forked child starts with
+no threads and makes its own. Where the system has no POSIX semaphores, `fastsoftmax.threads` does it.
+"""
+
+import ctypes
+import functools
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from fastsoftmax import threads
+from fastsoftmax.jit import Kernel, compiled, unchecked
+from fastsoftmax.kernels.jobs import BYTES, LINE, SEMAPHORE, lead, serve
+
+LEAST, MOST = 2**14, 2**17  # elements of a part: what it takes to hand one out is little beside them, and ...
+PARTS = 8  # ... each thread gets so many, so that none waits long for the last
+ROUND = 16  # rows: narrow ones are done so many at once
+AT_ONCE = 2**24  # elements that one call of a kernel takes in any case: Ctrl-C waits for it
+
+
+class _Team:
+    """The memory of a team, and its threads."""
+
+    def __init__(self) -> None:
+        self.room = np.zeros(BYTES + LINE, np.uint8)
+        self.address = -(-self.room.ctypes.data // LINE) * LINE
+        self.works = _begin_semaphore(self.address + SEMAPHORE)
+        self.size = 0
+        self.growing = threading.RLock()  # a signal handler may call while its thread is in here
+
+    def grow(self, size: int) -> int:
+        """Start threads until there are `size`, if that can be done, and return how many of these there are."""
+        if self.size >= size:
+            return size
+        helper = unchecked(compiled(serve, types.void(types.intp)))
+        with self.growing:
+            while self.size < size:
+                try:
+                    threading.Thread(target=self._serve, args=(helper,), name="fastsoftmax team", daemon=True).start()
+                except RuntimeError:  # no more threads are to be had: the leader does the work
+                    break
+                self.size += 1
+        return min(self.size, size)
+
+    def _serve(self, helper: Any) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for threads that run Python
+        helper(self.address)
+
+
+def _begin_semaphore(address: int) -> bool:
+    """Make a semaphore of 0 at an address, and return whether the system has such."""
+    try:
+        return sys.platform != "win32" and bool(ctypes.CDLL(None).sem_init(ctypes.c_void_p(address), 0, 0) == 0)
+    except (AttributeError, OSError):
+        return False
+
+
+_team = _Team()
+
+
+def _forget_threads() -> None:
+    global _team
+    _team = _Team()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+def share(
+    kernel: Kernel, dtype: np.dtype[Any], count: int, unit: int, before: Any, behind: Any, *, threaded: bool
+) -> None:
+    """Call kernel(*before, first, last, *behind) for parts of 0 to count, on as many threads as allowed and useful.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Its parameters must be of the kinds that it was declared with; nothing checks them.
+    dtype : dtype
+        For which storage type.
+    count : int
+        The end of the range: of rows, strips, pieces.
+    unit : int
+        Elements in each of these.
+    before, behind : tuple
+        The arguments before and behind those that say which part of the range it is.
+    threaded : bool
+        Whether others than this thread may take part.
+
+    Raises
+    ------
+    MemoryError
+        If a kernel found no room for its notes.
+
+    Notes
+    -----
+    A Ctrl-C waits for `AT_ONCE` elements at most.
+    """
+    at_once = max(1, AT_ONCE // unit)
+    for first in range(0, count, at_once):
+        last = min(first + at_once, count)
+        step = _step((last - first), unit)
+        helpers = min(threads.get_num_threads(), -(-(last - first) // step)) - 1 if threaded else 0
+        if helpers <= 0:
+            kernel.unchecked(dtype)(*before, first, last, *behind)
+        elif _team.works:
+            team = _team
+            leader, address = _leader(kernel, dtype, len(before))
+            if leader(team.address, team.grow(helpers), address, first, last, step, before, behind):
+                raise MemoryError("no room for a kernel's notes")
+        else:
+            _share_with_python(kernel[dtype], first, last, step, before, behind)
+
+
+def _step(count: int, unit: int) -> int:
+    """Return how many of a range make a part."""
+    parts = PARTS * threads.get_num_threads()
+    step = max(LEAST // unit, min(MOST // unit, count // parts), 1)
+    return step if step < 2 * ROUND else step // ROUND * ROUND
+
+
+def _share_with_python(kernel: Any, first: int, last: int, step: int, before: Any, behind: Any) -> None:
+    """Do it as tasks of Python's."""
+
+    def task(number: int) -> None:
+        begin = first + number * step
+        kernel(*before, begin, min(begin + step, last), *behind)
+
+    threads.run(task, -(-(last - first) // step))
+
+
+@functools.cache
+def _leader(kernel: Kernel, dtype: np.dtype[Any], before: int) -> tuple[Any, int]:
+    """Return `lead` for a kernel with so many arguments before those of the range, and where the kernel is."""
+    kinds = kernel.signature(dtype).args
+    arguments = types.Tuple(kinds[:before]), types.Tuple(kinds[before + 2 :])
+    return unchecked(compiled(lead, types.intp(*[types.intp] * 6, *arguments))), kernel.address(dtype)
