@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from fastsoftmax.cli import accuracy, cache, compare, gate, history, info, prove
+from fastsoftmax.cli import accuracy, cache, compare, gate, history, info, prove, scaling
 from fastsoftmax.cli.common import INTERRUPTED, OK, USAGE, Failure
 
-COMMANDS = (compare, accuracy, prove, gate, history, info, cache)
+COMMANDS = (compare, scaling, accuracy, prove, gate, history, info, cache)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import fastsoftmax
+from fastsoftmax.compare import scaling
 from fastsoftmax.compare.page import charts
 from fastsoftmax.compare.page.svg import Picture
 from fastsoftmax.compare.report import BASELINE, best_other, conditions, duration, percent, spread, ulps
@@ -134,6 +135,25 @@ def proof_list(path: str) -> str:
             item += f" Of these neighbours x < y, {found['falls']} have e^x > e^y, by one ULP."
         items.append(item)
     return "\n".join(items)
+
+
+def scaling_table(path: str) -> str:
+    """Return what `fastsoftmax scaling --json` found: our ns per element with each number of threads.
+
+    Parameters
+    ----------
+    path : str
+        The saved results.
+
+    Returns
+    -------
+    str
+        A Markdown table and one line on where it was measured.
+    """
+    results = scaling.load(path)
+    heads, lines = scaling.lines(results)
+    lines = [[name, f"`{op}`", *rest] for name, op, *rest in lines]
+    return f"{_markdown(heads, lines, left=2)}\n\n{conditions(results[-1])}."
 
 
 def ladder_table() -> str:
