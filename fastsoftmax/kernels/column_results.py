@@ -10,7 +10,18 @@ from fastsoftmax.kernels.column_pivots import FIRST, FLOOR, HELD, MAGIC, PART, S
 from fastsoftmax.kernels.column_sums import settle, sum_of
 from fastsoftmax.kernels.exponential import exponential, magic_integer, nodes, pivot_in
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
-from fastsoftmax.kernels.rows import inverse_in_parts, log_share, lowest_of, one_over, share
+from fastsoftmax.kernels.rows import (
+    SHRINK_DOUBLE,
+    SHRINK_SINGLE,
+    SPARED_DOUBLE,
+    SPARED_SINGLE,
+    inverse_in_parts,
+    lift,
+    log_share,
+    lowest_of,
+    one_over,
+    share,
+)
 from fastsoftmax.kernels.strips import chunk_of, chunks_of, four_rows, load_columns, rows_from, slots_of, store_columns
 from fastsoftmax.simd import (
     WIDE,
@@ -30,20 +41,11 @@ from fastsoftmax.simd import (
     store,
 )
 
-# n: inverse sums are kept over 2^n, so that terms may be multiplied by 2^n and hardly any power is 0.
-SPARE_SINGLE, SPARE_DOUBLE = 25, 100
-
-
-@inline
-def spare(x):
-    """Return n."""
-    return choose(x, SPARE_SINGLE, SPARE_DOUBLE)
-
 
 @inline
 def keep_inverses(kept, slots, high):
-    """Keep the inverse sums of a strip over 2^spare in two parts; tell whether some are NaN."""
-    has_odd, scale = False, choose(kept.numbers, 2.0**-SPARE_SINGLE, 2.0**-SPARE_DOUBLE)
+    """Keep what `share` wants of the sums of a strip, over 2^lift; tell whether some are NaN."""
+    has_odd, scale = False, choose(kept.numbers, SPARED_SINGLE * SHRINK_SINGLE, SPARED_DOUBLE * SHRINK_DOUBLE)
     for j in range(0, slots, WIDE):
         total, lost = sum_of(kept, j, high)
         inverse, inverse_low = inverse_in_parts(total, lost)
@@ -62,13 +64,13 @@ def keep_magics(kept, slots, magics):
 
 @inline
 def keep_powers(kept, slots, magics):
-    """Keep by what the terms of a chunk, with pivots of its own, are to be multiplied: the powers, times 2^spare."""
+    """Keep by what the terms of a chunk, with pivots of its own, are to be multiplied: the powers, times 2^lift."""
     x = kept.numbers
-    least = choose(x, -126.0, -1022.0) - spare(x)  # with a lower power shares have vanished
+    least = choose(x, -126.0, -1022.0) - lift(x)  # with a lower power shares have vanished
     for j in range(0, slots, lanes(x)):
         shift = pivot_in(x, load(magics.data, magics.start + j)) - pivot_in(x, recall(kept, MAGIC, j))
         shift = smaller(shift, splat(x, 0.0))  # a column that had no pivot then had 0
-        power = shift_exponent(splat(x, 1.0), larger(shift, splat(x, least)) + (magic_integer(x) + spare(x)))
+        power = shift_exponent(splat(x, 1.0), larger(shift, splat(x, least)) + (magic_integer(x) + lift(x)))
         keep(kept, PART, j, select(shift < least, 0.0, power))
 
 
@@ -109,7 +111,7 @@ def write_shares(terms, out, n, strip, last, magics, kept):
 @inline
 def write_quotient(x, froms, kept, slot, high, low, out, places, j, count):
     """Write a vector of each of four rows of e^x divided by their sums."""
-    magic, floor = recall(kept, MAGIC, slot) + spare(kept.numbers) * nodes(kept.numbers), recall(kept, FLOOR, slot)
+    magic, floor = recall(kept, MAGIC, slot) + lift(kept.numbers) * nodes(kept.numbers), recall(kept, FLOOR, slot)
     inverse, inverse_low = recall(kept, FIRST, slot), recall(kept, SECOND, slot)
     from_a, from_b, from_c, from_d = froms
     v = join(

@@ -76,12 +76,14 @@ from fastsoftmax.simd import (
     absolute,
     copy_one,
     count_set,
+    flush_small,
     fma,
     keep_alive,
     lanes,
     larger,
     load_wide,
     pointer_to,
+    restore,
     select,
     shift_exponent,
     smaller,
@@ -144,10 +146,12 @@ def softmax_columns(
         copy_odd_columns(x_here, n, strip, odd, kept, rows_of_odd)
         for k in range(odd):
             careful_softmax(rows_of_odd, k * n, n, rows_of_odd, k * n, temperature)
+        mode = flush_small()
         if is_kept:
             write_shares(terms, out_here, n, strip, column, magics, kept)
         else:
             write_quotients(x_here, out_here, n, strip, high, low, kept)
+        restore(mode)
         write_odd_columns(rows_of_odd, out_here, n, strip, odd, kept)
     keep_alive(numbers)
     keep_alive(tile_room)

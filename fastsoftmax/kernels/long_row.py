@@ -36,11 +36,13 @@ from fastsoftmax.kernels.row_sums import (
 )
 from fastsoftmax.kernels.rows import TINY, inverse_of, share, subtract_log_sum, subtract_peak
 from fastsoftmax.simd import (
+    flush_small,
     lanes,
     larger,
     largest,
     load_group,
     pointer_to,
+    restore,
     splat,
     splat_group,
     store,
@@ -206,6 +208,7 @@ def write_softmax(x, start, out, to, n, first, last, has_terms, pivot, total, lo
     high, low = splat_group(x, high), splat_group(x, low)
     inverse, inverse_low = inverse_of(out, total, lost)
     inverse, inverse_low = splat_group(out, inverse), splat_group(out, inverse_low)
+    mode = flush_small()
     for piece in range(first, last):
         begin, end = ends_of(piece, n)
         ending = load_group(x, start + end - width)  # before `out`, which may be x, is written to
@@ -217,6 +220,7 @@ def write_softmax(x, start, out, to, n, first, last, has_terms, pivot, total, lo
                 v = load_group(x, start + i)
                 store(out, to + i, scaled_term(v, floor, high, low, magic, inverse, inverse_low))
         store(out, to + end - width, scaled_term(ending, floor, high, low, magic, inverse, inverse_low))
+    restore(mode)
 
 
 @kernel("in", "int", "out", "int", "int", "int", "int", "real", "real", "real", "real")

@@ -31,7 +31,7 @@ from fastsoftmax.kernels.exponential import (
 )
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_step
 from fastsoftmax.kernels.narrow_sums import keep_terms_of_rows, pivots_for, sum_around_peaks, sum_few_around_peaks
-from fastsoftmax.kernels.rows import ROW_PARAMETERS, TINY, share
+from fastsoftmax.kernels.rows import ROW_PARAMETERS, SPARED_DOUBLE, SPARED_SINGLE, TINY, share
 from fastsoftmax.kernels.storage import room_for_columns, room_for_tile
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
 from fastsoftmax.simd import (
@@ -41,6 +41,7 @@ from fastsoftmax.simd import (
     choose,
     copy_one,
     count_set,
+    flush_small,
     fma,
     lanes,
     load,
@@ -48,6 +49,7 @@ from fastsoftmax.simd import (
     load_wide,
     narrowed,
     repeated,
+    restore,
     rounded,
     select,
     splat_wide,
@@ -71,9 +73,10 @@ def is_narrow(rows: int, n: int, compute_type: str) -> bool:
 
 @inline
 def inverses(total, lost):
-    """Return 1 / (total + lost) in two parts."""
-    inverse = 1.0 / total
-    return inverse, fma(inverse * lost, -1.0, fma(inverse, 0.0 - total, 1.0)) * inverse
+    """Return 1 / (total + lost), spared, in two parts."""
+    inverse, scale = 1.0 / total, choose(total, SPARED_SINGLE, SPARED_DOUBLE)
+    inverse_low = fma(inverse * lost, -1.0, fma(inverse, 0.0 - total, 1.0)) * inverse
+    return inverse * scale, inverse_low * scale
 
 
 @inline
@@ -101,6 +104,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
     high, low = log2e_over(x, temperature)
     width = lanes(x)
     tile, row = room_for_tile(x, n), room_for_columns(x, n)
+    mode = flush_small()
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
         next_rows = x_start + (r + width) * x_step
@@ -116,6 +120,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
                 careful_softmax(x, x_start + (r + k) * x_step, n, row, 0, temperature)
                 into_column(row, tile, k, width, n)
         store_few(tile, out, to, out_step, rows, n)
+    restore(mode)
 
 
 # --- log_softmax ----------------------------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ from fastsoftmax.kernels.row_sums import (
 )
 from fastsoftmax.kernels.storage import room_for_terms, terms_in
 from fastsoftmax.simd import (
+    FLUSHES,
     choose,
+    flush_small,
     fma,
     keep_alive,
     lanes,
@@ -45,6 +47,7 @@ from fastsoftmax.simd import (
     load_group,
     load_wide,
     pointer_to,
+    restore,
     rounded,
     scratch,
     select,
@@ -56,6 +59,13 @@ from fastsoftmax.simd import (
 
 ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "real")
 
+# Where subnormal numbers become 0, shares are computed times so much: so what the second part of an inverse gives is a
+# normal number, or the share is none.
+SPARED_SINGLE, SPARED_DOUBLE = (2.0**25, 2.0**100) if FLUSHES else (1.0, 1.0)
+# Where terms are a power of two times a number, it is raised by so much, or it might be no normal number, and the
+# inverse of the sum is shrunk.
+LIFT_SINGLE, LIFT_DOUBLE = 25, 100
+SHRINK_SINGLE, SHRINK_DOUBLE = 2.0**-LIFT_SINGLE, 2.0**-LIFT_DOUBLE
 TINY = 0.99e-3  # a logsumexp nearer 0 than 1e-3 may err by one ulp of 1.0; one just above may be computed below
 
 
@@ -71,18 +81,25 @@ def inverse_in_parts(total, lost):
 
 @inline
 def inverse_of(out, total, lost):
-    """Return 1 / (total + lost) as two numbers of the type of `out`: multiplying by it adds no rounding of its own."""
+    """Return 1 / (total + lost), spared, as two numbers of the type of `out`: `share` adds no rounding but its own."""
     if choose(out, 1, 0):
-        inverse = 1.0 / (total + lost)
+        inverse = SPARED_SINGLE / (total + lost)
         high = rounded(out, inverse)
         return high, rounded(out, inverse - high)
-    return inverse_in_parts(total, lost)
+    inverse, inverse_low = inverse_in_parts(total, lost)
+    return inverse * SPARED_DOUBLE, inverse_low * SPARED_DOUBLE
+
+
+@inline
+def lift(x):
+    """Return by what the exponents of terms are raised."""
+    return choose(x, LIFT_SINGLE, LIFT_DOUBLE)
 
 
 @inline
 def share(e, inverse, inverse_low):
-    """Return e / sum, which is never more than 1."""
-    return smaller(1.0, fma(e, inverse, e * inverse_low))
+    """Return e / sum, which is never more than 1; the inverse is that of the sum, spared."""
+    return smaller(1.0, fma(e, inverse, e * inverse_low) * choose(e, 1.0 / SPARED_SINGLE, 1.0 / SPARED_DOUBLE))
 
 
 @inline
@@ -110,6 +127,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
     distrusted, patience = 0, 1
+    mode = flush_small()
     for r in range(first, last, together):
         rows = min(together, last - r)
         start, to = x_start + r * x_step, out_start + r * out_step
@@ -125,6 +143,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
                 end = load_group(kept, ENDS + k * 4 * lanes(x))
                 inverse, inverse_low = inverse_of(out, np.float64(kept[TOTAL + k]), np.float64(kept[LOST + k]))
                 scale_terms(terms, j + k * j_step, n, end, inverse, inverse_low, out, write_to)
+    restore(mode)
     keep_alive(room)
 
 

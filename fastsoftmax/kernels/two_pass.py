@@ -26,8 +26,11 @@ from fastsoftmax.kernels.pivot import FEW_GROUPS, MAX_PIVOT
 from fastsoftmax.kernels.row_sums import LARGE_SHARE
 from fastsoftmax.kernels.rows import (
     ROW_PARAMETERS,
+    SHRINK_DOUBLE,
+    SHRINK_SINGLE,
     inverse_of,
     is_delicate,
+    lift,
     lowest_of,
     minus_log_sum,
     one_over,
@@ -36,11 +39,13 @@ from fastsoftmax.kernels.rows import (
 from fastsoftmax.kernels.textbook import part, put
 from fastsoftmax.simd import (
     choose,
+    flush_small,
     fma,
     lanes,
     larger,
     largest,
     ldexp_small,
+    restore,
     select,
     shift_exponent,
     splat,
@@ -65,7 +70,7 @@ def in_two_parts(x, v, high, low):
 
 @inline
 def power_of_two(x, n):
-    """Return 2^n for whole n <= 0, 0 where that is not a normal number."""
+    """Return 2^n for whole n, 0 where that is not a normal number."""
     lowest = splat(x, choose(x, -126, -1022))
     power = shift_exponent(splat(x, 1.0), larger(lowest, n) + magic_integer(x))
     return select(n < lowest, 0.0, power)
@@ -115,6 +120,8 @@ def is_sound(total, pivot):
 def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
     """Write 2^f · 2^(n - pivot) / total."""
     high, low = log2e_over(x, temperature)
+    shrink = choose(x, SHRINK_SINGLE, SHRINK_DOUBLE)
+    mode = flush_small()
     for r in range(first, last):
         start, to = x_start + r * x_step, out_start + r * out_step
         total, lost, pivot = sum_in_two_parts(x, start, n, high, low)
@@ -122,10 +129,12 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
             careful_softmax(x, start, n, out, to, temperature)
             continue
         inverse, inverse_low = inverse_of(out, total, lost)
+        inverse, inverse_low = inverse * shrink, inverse_low * shrink
         for i in range(0, n, lanes(x)):
             p, _, _, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
-            e = p * power_of_two(x, exponent - pivot)
+            e = p * power_of_two(x, exponent - pivot + lift(x))
             put(out, to + i, share(e, inverse, inverse_low), n - i)
+    restore(mode)
 
 
 @kernel(*ROW_PARAMETERS)

@@ -39,6 +39,7 @@ from fastsoftmax.simd.bits import (
 )
 from fastsoftmax.simd.blocks import load_columns, load_two_columns, store_columns
 from fastsoftmax.simd.constants import choose, constant, lanes, rounded, splat, splat_group, splat_wide
+from fastsoftmax.simd.flush import FLUSHES, flush_small, restore
 from fastsoftmax.simd.memory import (
     copy_one,
     in_a_line,
@@ -62,6 +63,7 @@ from fastsoftmax.simd.table import lookup_table
 from fastsoftmax.simd.vector import GROUP, WIDE, Vector, vector_of
 
 __all__ = [
+    "FLUSHES",
     "GROUP",
     "NODES",
     "NODE_SHIFT",
@@ -75,6 +77,7 @@ __all__ = [
     "constant",
     "copy_one",
     "count_set",
+    "flush_small",
     "fma",
     "in_a_line",
     "join",
@@ -103,6 +106,7 @@ __all__ = [
     "prefetch_to_write",
     "quarters",
     "repeated",
+    "restore",
     "rounded",
     "scratch",
     "select",

@@ -6,7 +6,9 @@ from numba.core.registry import cpu_target
 from numba.core.typing.templates import signature
 from numba.extending import models, register_model
 
-FEATURES = cpu_target.target_context.codegen()._tm_features  # of the processor that Numba compiles for
+# The processor that Numba compiles for, and what it can do.
+_, CPU_NAME, _ = cpu_target.target_context.codegen().magic_tuple()
+FEATURES = cpu_target.target_context.codegen()._tm_features
 HAS_AVX512 = "+avx512f" in FEATURES
 VECTOR_BITS = 512 if HAS_AVX512 else 256
 WIDE = VECTOR_BITS // 64  # lanes of a vector of float64
