@@ -48,7 +48,7 @@ def summit(x):
 @inline
 def reach(x):
     """Return how many exponents the smallest term is below the largest: beside it, it is nothing."""
-    return choose(x, 180, 1200)
+    return choose(x, 178, 1200)
 
 
 @inline

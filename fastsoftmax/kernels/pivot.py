@@ -51,7 +51,7 @@ SEGMENT = 4096  # elements of a row after which the sum moves on to float64
 AHEAD = 256  # vectors ahead that elements are asked for, of the next rows, too: processors begin anew on each page
 SOON = 2  # groups ahead that memory to write to is asked for; many would be in pages that the system has yet to give
 FEW_GROUPS = 8  # after which the small parts are added, exactly: equal ones would all be rounded the same way
-AIM_SINGLE, AIM_DOUBLE = 58, 480  # a term of the lowest exponent over one of this is 0
+AIM_SINGLE, AIM_DOUBLE = 59, 480  # a term of the lowest exponent over one of this is 0
 HEADROOM = 16  # 2 to this power times the term at the pivot is the ceiling: all terms of a lane, and a poor guess
 AIMED_SINGLE, AIMED_DOUBLE = 2.0**AIM_SINGLE, 2.0**AIM_DOUBLE
 CEILING_SINGLE, CEILING_DOUBLE = 2.0 ** (AIM_SINGLE + HEADROOM), 2.0 ** (AIM_DOUBLE + HEADROOM)
@@ -64,7 +64,7 @@ def lowest_exponent(x):
     A term so small is nothing beside the sum. It is large enough for its small part to be a normal number, or zero:
     where many elements are far below the largest, arithmetic with subnormal numbers would take twice the time.
     """
-    return choose(x, -95, -960)
+    return choose(x, -94, -960)
 
 
 @inline
