@@ -153,3 +153,32 @@ def test_ctrl_c_before_anything_was_measured(monkeypatch, capsys):
     monkeypatch.setattr(cli.info, "run", interrupted)
     assert cli.main(["info"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_scaling_of_an_own_array(logits, tmp_path):
+    from fastsoftmax.compare import scaling
+
+    saved = tmp_path / "scaling.json"
+    done = run("scaling", str(logits), "--op", "logsumexp", "--threads", "1", "--json", str(saved))
+    assert done.returncode == 0, done.stderr
+    assert "logits.npy  logsumexp" in done.stdout
+    assert done.stderr == "[1/1] 1 thread\n"
+    (result,) = scaling.load(saved)
+    assert result.threads == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--threads", "two"], "--threads takes numbers"),
+        (["--threads", "0"], "is not possible: this process may use"),
+        (["--threads", "9999"], "is not possible: this process may use"),
+        (["nothing.npy"], "no such file"),
+        (["--json", "no/such/folder/x.json"], "no folder"),
+    ],
+)
+def test_scaling_refuses_in_a_line(arguments, reason):
+    done = run("scaling", *arguments)
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert done.stderr.count("\n") == 1
