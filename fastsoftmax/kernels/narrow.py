@@ -24,12 +24,10 @@ from fastsoftmax.kernels.careful import (
 from fastsoftmax.kernels.exponential import (
     add_exactly,
     add_smaller,
-    exponential,
     log2e_over,
     log2e_wide,
-    magic_number,
 )
-from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_step
+from fastsoftmax.kernels.logarithm import log1p_of_single, log_and_rest, log_in_parts
 from fastsoftmax.kernels.narrow_sums import keep_terms_of_rows, pivots_for, sum_around_peaks, sum_few_around_peaks
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, SPARED_DOUBLE, SPARED_SINGLE, TINY, share
 from fastsoftmax.kernels.storage import room_for_columns, room_for_tile
@@ -198,16 +196,13 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 
 
 @inline
-def add_log(x, maximum, value, lost, high, low):
-    """Return maximum + log(1 + value + lost), for float64 after a step of Newton's method."""
+def add_log(x, maximum, value, lost):
+    """Return maximum + log(1 + value + lost)."""
     if choose(x, 1, 0):
         return maximum + log1p_of_single(value + lost)
     u, u_low = add_exactly(value, lost, 1.0)
-    a, b = log_in_parts(u, u_low, 0.0)
-    log = a + b
-    _, large, small, _ = exponential(0.0 - log, high, low, magic_number(x, 0.0))
-    e, e_low = add_smaller(large, small)
-    s, s_lost = add_exactly(maximum, log_step(u, u_low, e, e_low), log)
+    log, rest = log_and_rest(u, u_low, 0.0)
+    s, s_lost = add_exactly(maximum, rest, log)
     return s + s_lost
 
 
@@ -241,7 +236,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
             value, lost = sum_few_around_peaks(x, tile, n, maximum)
         else:
             value, lost = sum_around_peaks(x, next_rows, None, 0, tile, n, maximum, high, low)
-        result = narrowed(x, add_log(x, widened(maximum), value, lost, high, low))
+        result = narrowed(x, add_log(x, widened(maximum), value, lost))
         size = absolute(result)
         is_delicate = select(size >= TINY, size, 1.0) < DELICATE
         if not in_double and count_set(is_delicate) > 0:
