@@ -4,7 +4,8 @@ Three ways lead through an array of any layout. *Rows*: the reduced axes lie tog
 take them as they are. *Columns*: another axis does, and vectors run across it. *Tiles*: everything else (odd strides,
 other types, masks) is copied a piece at a time into rows, computed there, and copied to its place.
 
-How the work is cut depends on shapes alone, never on the number of threads; so the results don't either.
+Rows and columns are computed each by itself, and long rows in pieces that depend on their length alone; so results do
+not depend on the number of threads.
 """
 
 from __future__ import annotations

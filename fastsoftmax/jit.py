@@ -9,7 +9,7 @@ Every option is set here, once:
 - no ``fastmath``: the order of each operation is the point. Vectors come from `fastsoftmax.simd`, not from
   permission to reorder.
 - ``forceinline`` for the parts of a kernel: a call would spill every vector register.
-- no ``parallel``: threads are `fastsoftmax.threads`' business.
+- no ``parallel``: threads are `fastsoftmax.team`'s business.
 """
 
 import os

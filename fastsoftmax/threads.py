@@ -1,7 +1,9 @@
-"""The package's own threads: a few daemons that take numbered tasks, started when first needed.
+"""How many threads a call may use, and threads for tasks of Python's: work that is more than one call of a kernel.
 
-Kernels hold no lock of Python's, so plain threads run them side by side. The caller works too, and a call from inside
-a task, or with one thread, runs where it is. A forked child starts with no threads and makes its own.
+The threads are a few daemons that take numbered tasks, started when first needed. Kernels hold no lock of Python's, nor
+do most of NumPy's copies, so they run side by side. The caller works too, and a call from inside a task, or with one
+thread, runs where it is. A forked child starts with no threads and makes its own. For kernels alone see
+`fastsoftmax.team`.
 """
 
 import itertools
@@ -13,7 +15,8 @@ from queue import SimpleQueue
 Task = Callable[[int], None]
 
 
-def _available_cpus() -> int:
+def available_cpus() -> int:
+    """Return how many CPUs this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -21,7 +24,7 @@ def _available_cpus() -> int:
 
 def _start_value() -> int:
     chosen = os.environ.get("FASTSOFTMAX_NUM_THREADS", "")
-    return int(chosen) if chosen.isdecimal() and int(chosen) > 0 else _available_cpus()
+    return int(chosen) if chosen.isdecimal() and int(chosen) > 0 else available_cpus()
 
 
 class _Job:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastsoftmax.cli.common import INTERRUPTED, OK, Failure, check_writable, need, progress, write
+from fastsoftmax.threads import available_cpus
 
 NEEDED = ("scipy", "sklearn", "rich", "threadpoolctl")
 
@@ -36,7 +37,8 @@ def run(options: argparse.Namespace) -> int:
 
     from fastsoftmax.compare import scaling, workloads
 
-    counts = _counts(options.threads, scaling.available()) or scaling.thread_counts(scaling.available())
+    most = available_cpus()
+    counts = _counts(options.threads, most) or scaling.thread_counts(most)
     try:
         if options.file is not None:
             workloads.from_file(options.file, options.axis)

@@ -14,6 +14,7 @@ import fastsoftmax
 from fastsoftmax.compare.contender import Array, Call, Contender, Unsupported
 from fastsoftmax.compare.peers import PEERS
 from fastsoftmax.compare.workloads import InputError, Op
+from fastsoftmax.threads import available_cpus
 
 __all__ = ["PEERS", "Call", "Contender", "Unsupported", "contenders", "equal_threads", "installed", "pin"]
 
@@ -47,7 +48,7 @@ def pin(threads: int) -> None:
     way. Must come before the libraries are imported, since they size their thread pools then. Where the
     system has no affinity, each library's own switch has to do.
     """
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = available_cpus()
     if not 1 <= threads <= available:
         raise InputError(f"--threads {threads} is not possible: this process may use {available} CPU(s)")
     if hasattr(os, "sched_setaffinity"):

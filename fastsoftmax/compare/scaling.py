@@ -9,7 +9,6 @@ is another matter. Results are not judged here: `fastsoftmax compare` does that.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -41,11 +40,6 @@ SECONDS = 1.2
 """How long all of them are timed on one input."""
 REST = 0.05
 """Seconds before each, for the threads of the one before to fall asleep."""
-
-
-def available() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def thread_counts(most: int) -> list[int]:
