@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,12 +20,27 @@ from fastsoftmax.jit import Kernel
 from fastsoftmax.kernels import columns, narrow, rows
 from fastsoftmax.team import AT_ONCE
 
-# What threads need to share the work: the kernel, how many rows or strips there are, the elements in each, and how many
-# arguments behind the result come before their range.
-Shared = tuple[Kernel, int, int, int]
-# The compiled kernel, its arguments behind x and behind the result, the shape of that, what makes it; and, where the
-# work is enough for threads, what they need.
-Plan = tuple[Any, tuple[int, ...], tuple[Any, ...], tuple[int, ...], Any, Shared | None]
+# The compiled kernel, its arguments behind x and behind the result, the shape of that, what makes it, and whether
+# threads would share the work.
+Plan = tuple[Any, tuple[int, ...], tuple[Any, ...], tuple[int, ...], Any, bool]
+
+
+class Steps(NamedTuple):
+    """What a kernel is to do: all but the arrays."""
+
+    kernel: Kernel
+    of_x: tuple[int, ...]
+    """Its arguments behind x, ..."""
+    of_result: tuple[int, ...]
+    """... behind the result, ..."""
+    others: tuple[Any, ...]
+    """... and behind the range of rows or strips."""
+    parts: int
+    """How many of these there are, ..."""
+    unit: int
+    """... and of how many elements each."""
+    shape: tuple[int, ...]
+    """That of the result."""
 
 
 def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
@@ -33,16 +48,17 @@ def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
     if not (axis is None or type(axis) is int) or not x.flags.c_contiguous:
         return None
     shape = x.shape
-    plan = _plan(op, shape, axis, x.dtype, threads.get_num_threads())
+    plan = _plan(op, shape, axis, x.dtype)
     if plan is None or not (out is None or _suits(out, x, shape)):
         return None
-    kernel, before, behind, _, make, shared = plan
+    kernel, before, behind, _, make, is_large = plan
     result: Array = make(shape, x.dtype) if out is None else out
-    flat_x, flat_result = (x, result) if len(shape) == 1 else (x.ravel(), result.ravel())
-    if shared is None:
-        kernel(flat_x, *before, flat_result, *behind)
+    if is_large and threads.get_num_threads() > 1:
+        _share(op, axis, x, result)
+    elif len(shape) == 1:
+        kernel(x, *before, result, *behind)
     else:
-        _share(shared, flat_x, before, flat_result, behind)
+        kernel(x.ravel(), *before, result.ravel(), *behind)
     return result
 
 
@@ -50,26 +66,26 @@ def reduction(op: str, x: Array, axis: Any, out: Any) -> Any:
     """Return logsumexp of x, in `out` unless that is None; or None, and nothing has been done."""
     if not (axis is None or type(axis) is int) or not x.flags.c_contiguous:
         return None
-    plan = _plan(op, x.shape, axis, x.dtype, threads.get_num_threads())
+    plan = _plan(op, x.shape, axis, x.dtype)
     if plan is None:
         return None
-    kernel, before, behind, shape, make, shared = plan
+    kernel, before, behind, shape, make, is_large = plan
     if not (out is None or _suits(out, x, shape)):
         return None
     result = make(shape, x.dtype) if out is None else out
-    flat_x, flat_result = x if x.ndim == 1 else x.ravel(), result if len(shape) == 1 else result.ravel()
-    if shared is None:
-        kernel(flat_x, *before, flat_result, *behind)
+    if is_large and threads.get_num_threads() > 1:
+        _share(op, axis, x, result)
     else:
-        _share(shared, flat_x, before, flat_result, behind)
+        kernel(x if x.ndim == 1 else x.ravel(), *before, result if len(shape) == 1 else result.ravel(), *behind)
     return result if shape or out is not None else result[()]
 
 
-def _share(shared: Shared, x: Array, before: tuple[int, ...], result: Array, behind: tuple[Any, ...]) -> None:
-    """Have threads share a plan's work."""
-    kernel, count, unit, places = shared
-    behind_range = behind[places + 2 :]
-    team.share(kernel, x.dtype, count, unit, (x, *before, result, *behind[:places]), behind_range, threaded=True)
+def _share(op: str, axis: int | None, x: Array, result: Array) -> None:
+    """Do what the short way knows, on as many threads as allowed."""
+    steps = _steps(op, x.shape, axis, x.dtype, threads.get_num_threads())
+    assert steps is not None  # since there is a plan
+    before = x.ravel(), *steps.of_x, result.ravel(), *steps.of_result
+    team.share(steps.kernel, x.dtype, steps.parts, steps.unit, before, steps.others, threaded=True)
 
 
 def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
@@ -84,11 +100,21 @@ def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any], allowed: int) -> Plan | None:
-    """Return the plan for C-contiguous arrays of a shape and type, None if the short way does not know it."""
+def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any]) -> Plan | None:
+    """Return the plan for one thread and C-contiguous arrays of a shape and type, None if it is not known here."""
+    steps = _steps(op, shape, axis, dtype, 1)
+    if steps is None:
+        return None
+    behind = *steps.of_result, 0, steps.parts, *steps.others
+    is_large = math.prod(shape) >= THREADED
+    return steps.kernel.unchecked(dtype), steps.of_x, behind, steps.shape, maker_of(steps.shape), is_large
+
+
+@lru_cache(maxsize=1024)
+def _steps(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any], sharers: int) -> Steps | None:
+    """Return what a kernel is to do for C-contiguous arrays of a shape and type, None if it is not known here."""
     size = math.prod(shape)
     ndim = len(shape)
-    sharers = allowed if size >= THREADED else 1
     if dtype not in NATIVE or not 0 < size <= AT_ONCE or not shape:
         return None
     if axis is not None and not -ndim <= axis < ndim:
@@ -97,7 +123,6 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
     reduces = op == "logsumexp"
     kept = () if axis is None else shape[:axis] + shape[axis + 1 :]
     result = kept if reduces else shape
-    make = maker_of(result)
     if axis is None or axis == ndim - 1:
         n = size if axis is None else shape[-1]
         if n > LONG:
@@ -105,9 +130,7 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
         many = size // n
         is_narrow = narrow.is_narrow(many, n, dtype.name)
         kernel = getattr(narrow if is_narrow else rows, op + "_rows")
-        behind: tuple[Any, ...] = 0, 1 if reduces else n, 0, many, n, 0, 1.0
-        shared = (kernel, many, n, 2) if sharers > 1 else None
-        return kernel.unchecked(dtype), (0, n), behind, result, make, shared
+        return Steps(kernel, (0, n), (0, 1 if reduces else n), (n, 0, 1.0), many, n, result)
     planes, n = math.prod(shape[:axis]), shape[axis]
     inner = size // (n * planes)
     if n == 1 or inner == 1:
@@ -115,7 +138,6 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
     in_out = has_room_for_terms(inner, inner, inner, dtype)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
-    behind = (0, outer, pitch, 0, blocks, planes, n, inner, width, tile_rows, int(in_out), 1.0)
+    others = planes, n, inner, width, tile_rows, int(in_out), 1.0
     kernel = getattr(columns, op + "_columns")
-    shared = (kernel, blocks, n * width, 3) if sharers > 1 else None
-    return kernel.unchecked(dtype), (0, n * inner, inner), behind, result, make, shared
+    return Steps(kernel, (0, n * inner, inner), (0, outer, pitch), others, blocks, n * width, result)
