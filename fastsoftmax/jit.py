@@ -154,7 +154,8 @@ class Kernel:
     def address(self, dtype: np.dtype[Any]) -> int:
         """Return where the machine code of ``kernel[dtype]`` begins, for calls in Numba's own convention."""
         (result,) = self[dtype].overloads.values()
-        return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
+        with _compiling:  # LLVM has a lock, too, that a forked child must not find taken
+            return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
 
     def signature(self, dtype: np.dtype[Any]) -> Any:
         """Return the Numba signature of this kernel for a storage type."""

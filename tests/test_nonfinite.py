@@ -5,7 +5,7 @@ import itertools
 import ml_dtypes
 import numpy as np
 import pytest
-from helpers import FLOATS, LAYOUTS, OPS, SAFE, call, same_bits
+from helpers import EXACT, FLOATS, LAYOUTS, OPS, SAFE, call, same_bits
 
 import fastsoftmax
 
@@ -80,6 +80,18 @@ def test_minus_infinity_gets_exactly_nothing(dtype, method, along, rng):
         np.testing.assert_array_equal(log_p == -INF, gone)
         assert not np.isnan(log_p).any()
         np.testing.assert_array_equal(run("logsumexp", x)[1::2], -2.5)
+
+
+@pytest.mark.parametrize("base", [-90852.0, -90850.0, -90800.0, -90000.0, -88000.0, 90800.0])
+@pytest.mark.parametrize("method", EXACT)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_minus_infinity_is_nothing_beside_the_lowest_numbers_too(dtype, method, base):
+    for n in (3, 64, 700):
+        x = np.full(n, -np.inf, dtype)
+        x[1] = base
+        expected = (np.arange(n) == 1).astype(dtype)
+        np.testing.assert_array_equal(fastsoftmax.softmax(x, method=method), expected)
+        assert fastsoftmax.logsumexp(x, method=method) == dtype(base)
 
 
 @pytest.mark.parametrize("method", SAFE)

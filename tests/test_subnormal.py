@@ -29,10 +29,13 @@ for dtype, scale in ((np.float32, 1), (np.float64, 8)):
         for spread in (20, 50):
             x = (rng.standard_normal(shape) * spread * scale).astype(dtype)
             x.reshape(-1)[::9] = -np.inf
+            kind = "careful" if spread == 50 and dtype == np.float64 else "fast"
+            if kind == "careful":
+                x += 1e5  # it has no pivot
             for method in ("auto", "parallel", "two_pass"):
                 y = fastsoftmax.softmax(x, axis, method=method)
                 assert (tiny_single * tenth > 0).all() and (tiny_double * 0.1 > 0).all()  # as before
-                results[f"{dtype.__name__} {shape} {spread} {method}"] = y
+                results[f"{dtype.__name__} {shape} {spread} {method} {kind}"] = y
                 assert (y[x == -np.inf] == 0).all()
 np.savez(sys.argv[2], **results)
 """
@@ -56,7 +59,8 @@ def test_small_shares_become_0_where_that_is_faster_and_nothing_else_changes(tmp
         small = other < info.tiny
         assert (flushed[~small] > 0).all()
         assert (flushed[small] <= info.tiny).all()
-        assert ((flushed == 0) | (flushed >= info.tiny)).all(), "a subnormal number"
+        if "careful" not in name:
+            assert ((flushed == 0) | (flushed >= info.tiny)).all(), "a subnormal number"
         assert (np.abs(flushed - other)[~small] <= np.spacing(other[~small])).all()
         surely = other > info.tiny / info.eps
         np.testing.assert_array_equal(flushed[surely], other[surely])

@@ -1,5 +1,6 @@
 """The team: every part of a kernel's range once, by no more threads than allowed, awake or asleep, forked or not."""
 
+import ctypes
 import sys
 import threading
 import time
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from helpers import OPS, call, run_python, same_bits
 
-from fastsoftmax import set_num_threads, team
+from fastsoftmax import jit, set_num_threads, team
 from fastsoftmax.jit import kernel
 from fastsoftmax.kernels.atomic import add, read
+from fastsoftmax.kernels.jobs import SEMAPHORE
 
 pytestmark = [
     pytest.mark.usefixtures("restore_threads"),
@@ -161,6 +163,27 @@ def test_jobs_in_quick_succession():
     for _ in range(3000):
         share(count, 64, counts)
     assert (counts == 3000).all()
+
+
+def test_no_one_is_woken_in_vain():
+    set_num_threads(6)
+    value = ctypes.c_int()
+    place = ctypes.c_void_p(team._team.address + SEMAPHORE)
+    for _ in range(300):
+        share(count, 64, np.zeros(64))
+        time.sleep(0.0005)  # some fall asleep meanwhile, some are about to
+        ctypes.CDLL(None).sem_getvalue(place, ctypes.byref(value))
+        assert 0 <= value.value < 6
+
+
+def test_the_address_of_a_kernel_is_asked_for_where_no_fork_happens():
+    address, compiling = count.address(FLOAT), jit._compiling
+    with ThreadPoolExecutor(1) as pool:
+        with compiling:
+            asked = pool.submit(count.address, FLOAT)
+            time.sleep(0.1)
+            assert not asked.done()
+        assert asked.result(10) == address
 
 
 def test_threads_are_kept_and_no_more_than_asked_for():

@@ -87,6 +87,19 @@ def test_any_number_of_threads_gives_the_same_bits(op, dtype, method, rng):
             same_bits(call(op, x, axis, method=method), one)
 
 
+@pytest.mark.usefixtures("restore_threads")
+def test_columns_of_tiny_shares_are_the_same_however_they_are_cut_and_in_place():
+    x = np.full((2457, 257), -102.5, np.float32)
+    x[::8] = -108
+    x[2400] = 0  # raises all pivots, far behind what is tiny then
+    fastsoftmax.set_num_threads(1)
+    one = fastsoftmax.softmax(x, 0)
+    for threads in (2, 4):
+        fastsoftmax.set_num_threads(threads)
+        same_bits(fastsoftmax.softmax(x, 0), one)
+    same_bits(fastsoftmax.softmax(x, 0, out=x), one)
+
+
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.usefixtures("restore_threads")

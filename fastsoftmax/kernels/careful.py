@@ -45,7 +45,7 @@ from fastsoftmax.simd import (
 )
 
 LIFT = 64.0  # terms are e^(x - max) · 2^64, so that all that can be a float64 are normal numbers
-LIFTED, DROPPED = 2.0**LIFT, 2.0**-LIFT
+DROPPED = 2.0**-LIFT
 LOWEST = -1021.0 - LIFT
 
 
@@ -157,12 +157,13 @@ def careful_softmax(x, start, n, out, to, temperature):
     high, low = log2e_wide(temperature)
     rest, lost = sum_without_top(x, start, n, maximum, temperature)
     total, lost = add_exactly(1.0, lost, rest)
-    inverse = DROPPED / total
-    inverse_low = fma(-inverse * LIFTED, lost, fma(-inverse * LIFTED, total, 1.0)) * inverse
+    inverse = 1.0 / total
+    inverse_low = fma(-inverse, lost, fma(-inverse, total, 1.0)) * inverse
     for i in range(0, n, WIDE):
         v = wide(x, start + i, n - i)
         e, e_low = lifted_exponential(v, maximum, high, low)
-        store_first(out, to + i, fma(e, splat_wide(inverse), fma(e, splat_wide(inverse_low), e_low * inverse)), n - i)
+        lifted = fma(e, splat_wide(inverse), fma(e, splat_wide(inverse_low), e_low * inverse))
+        store_first(out, to + i, lifted * DROPPED, n - i)
 
 
 @inline

@@ -65,9 +65,10 @@ def serve(team):
         else:
             add(team + ASLEEP, 1)
             job = read(team + OPEN)
-            if job == 0 or job == done:  # else its leader may not have seen that this one sleeps
-                sem_wait(team + SEMAPHORE)
-            add(team + ASLEEP, -1)
+            if job > 0 and job != done:  # whose leader may not have seen that this one sleeps
+                help_with(team, job)
+                done = job
+            sem_wait(team + SEMAPHORE)  # the leader who posts it takes one from those asleep
             looks = 0
 
 
@@ -88,7 +89,9 @@ def lead(team, helpers, kernel, first, last, step, before, behind):
     write(team + NEXT, first)
     write(team + SEATS, helpers)
     write(team + OPEN, add(team + JOBS, 1) + 1)
-    for _ in range(min(helpers, read(team + ASLEEP))):
+    sleepers = min(helpers, read(team + ASLEEP))
+    add(team + ASLEEP, -sleepers)
+    for _ in range(sleepers):
         sem_post(team + SEMAPHORE)
     take_parts(team)
     write(team + OPEN, 0)

@@ -62,9 +62,9 @@ ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", 
 # Where subnormal numbers become 0, shares are computed times so much: so what the second part of an inverse gives is a
 # normal number, or the share is none.
 SPARED_SINGLE, SPARED_DOUBLE = (2.0**25, 2.0**100) if FLUSHES else (1.0, 1.0)
-# Where terms are a power of two times a number, it is raised by so much, or it might be no normal number, and the
-# inverse of the sum is shrunk.
-LIFT_SINGLE, LIFT_DOUBLE = 25, 100
+# Where terms are a power of two times a number, which may itself be much larger than 1, the power is raised by so much,
+# or it might be no normal number, and the inverse of the sum is shrunk.
+LIFT_SINGLE, LIFT_DOUBLE = 36, 100
 SHRINK_SINGLE, SHRINK_DOUBLE = 2.0**-LIFT_SINGLE, 2.0**-LIFT_DOUBLE
 TINY = 0.99e-3  # a logsumexp nearer 0 than 1e-3 may err by one ulp of 1.0; one just above may be computed below
 

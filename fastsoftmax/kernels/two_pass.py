@@ -22,7 +22,7 @@ from fastsoftmax.kernels.exponential import (
     nodes,
 )
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
-from fastsoftmax.kernels.pivot import FEW_GROUPS, MAX_PIVOT
+from fastsoftmax.kernels.pivot import FEW_GROUPS, MAX_GUESS, MAX_PIVOT
 from fastsoftmax.kernels.row_sums import LARGE_SHARE
 from fastsoftmax.kernels.rows import (
     ROW_PARAMETERS,
@@ -112,8 +112,8 @@ def sum_in_two_parts(x, start, n, high, low):
 
 @inline
 def is_sound(total, pivot):
-    """Tell whether all was finite and in range. The largest term is between 0.7 and 1.5."""
-    return total >= 0.5 and abs(pivot) < MAX_PIVOT
+    """Tell whether all was finite and in range, and what was raised is nothing. The largest term is 0.7 to 1.5."""
+    return total >= 0.5 and abs(pivot) < MAX_GUESS
 
 
 @kernel(*ROW_PARAMETERS)
