@@ -49,6 +49,33 @@ def speed_table(result: Result) -> str:
     return _races(result, [*names, "x SciPy", "x best peer", "of limit"], cells)
 
 
+def lead_table(result: Result) -> str:
+    """Return ns per element of `OURS` and of the fastest peer, a row a race.
+
+    Parameters
+    ----------
+    result : Result
+        A saved comparison, from `Result.load`.
+
+    Returns
+    -------
+    str
+        A Markdown table and one line on where it was measured.
+    """
+
+    def cells(table: Table) -> list[str]:
+        ours, rival = table.row(OURS), best_other(table)
+        times = [_time(table, row) for row in (ours, rival)]
+        return [
+            *("-" if each is None else f"{each:.2f}" for each in times),
+            rival.contender if rival else "-",
+            _ratio(table, BASELINE, ours),
+            _ratio(table, rival.contender if rival else "", ours),
+        ]
+
+    return _races(result, [OURS, "best other", "which", "x SciPy", "x best other"], cells)
+
+
 def accuracy_table(result: Result) -> str:
     """Return the maximal error in ULP of `OURS` and every peer, a row a race; exact ones are bold.
 

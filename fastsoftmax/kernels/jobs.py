@@ -23,8 +23,8 @@ from fastsoftmax.kernels.atomic import (
 LOOKS = 5000  # times that a helper looks for a job before it sleeps: 0.1 or 0.2 ms, and to be woken takes 0.05
 LINE = 128  # bytes: two cache lines, which some processors fetch together
 # What the memory of a team holds, each in lines of its own: how many lead (0 or 1); the number of the open job (0 if
-# none is) and of the last; how many are at work on it, how many more may be; how many sleep, and the semaphore that
-# they sleep on; where the next part begins; and the job.
+# none is) and of the last; how many are at work on it, how many more may be; how many sleep and have not been woken,
+# and the semaphore that they sleep on; where the next part begins; and the job.
 LEADERS, OPEN, JOBS, AT_WORK, SEATS, ASLEEP, SEMAPHORE, NEXT, JOB = range(0, 9 * LINE, LINE)
 # The job: what `call_part` wants, the end of the range, the length of a part, how many calls failed.
 CALLER, ARGUMENTS, KERNEL, LAST, STEP, FAILED = range(JOB, JOB + 6 * 8, 8)

@@ -25,6 +25,13 @@ def test_speed_table_shows_losses_too(result):
     assert small == ["10 x 10 float32", "`logsumexp`", "**10.00**", "90.00", "-", "-", "9.00", "9.00", "-"]
 
 
+def test_lead_table_shows_the_best_other_only(result):
+    heads, _, digits, small = lines(readme.lead_table(result))
+    assert heads == ["input", "function", "fastsoftmax auto", "best other", "which", "x SciPy", "x best other"]
+    assert digits == ["digits", "`softmax`", "1.00", "0.80", "torch", "4.00", "0.80"]
+    assert small == ["10 x 10 float32", "`logsumexp`", "10.00", "90.00", "scipy", "9.00", "9.00"]
+
+
 def test_accuracy_table(result):
     result.tables[0].rows[3].verdict = "wrong"
     _, _, digits, small = lines(readme.accuracy_table(result))
