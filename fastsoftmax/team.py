@@ -11,7 +11,6 @@ import functools
 import os
 import signal
 import sys
-import threading
 from typing import Any
 
 import numpy as np
@@ -27,33 +26,29 @@ ROUND = 16  # rows: narrow ones are done so many at once
 AT_ONCE = 2**24  # elements that one call of a kernel takes in any case: Ctrl-C waits for it
 
 
-class _Team:
+class _Team(threads.Daemons):
     """The memory of a team, and its threads."""
 
     def __init__(self) -> None:
+        super().__init__("fastsoftmax team", self._serve)
         self.room = np.zeros(BYTES + LINE, np.uint8)
         self.address = -(-self.room.ctypes.data // LINE) * LINE
         self.works = _begin_semaphore(self.address + SEMAPHORE)
-        self.size = 0
-        self.growing = threading.RLock()  # a signal handler may call while its thread is in here
 
     def grow(self, size: int) -> int:
         """Start threads until there are `size`, if that can be done, and return how many of these there are."""
-        if self.size >= size:
-            return size
-        helper = unchecked(compiled(serve, types.void(types.intp)))
-        with self.growing:
-            while self.size < size:
-                try:
-                    threading.Thread(target=self._serve, args=(helper,), name="fastsoftmax team", daemon=True).start()
-                except RuntimeError:  # no more threads are to be had: the leader does the work
-                    break
-                self.size += 1
-        return min(self.size, size)
+        if self.size < size:
+            _helper()  # or each would wait for it
+        return super().grow(size)
 
-    def _serve(self, helper: Any) -> None:
+    def _serve(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for threads that run Python
-        helper(self.address)
+        _helper()(self.address)
+
+
+def _helper() -> Any:
+    """Return what helpers do, compiled."""
+    return unchecked(compiled(serve, types.void(types.intp)))
 
 
 def _begin_semaphore(address: int) -> bool:
@@ -105,12 +100,13 @@ def share(
     -----
     A Ctrl-C waits for `AT_ONCE` elements at most.
     """
+    allowed = threads.get_num_threads() if threaded else 1
     at_once = max(1, AT_ONCE // unit)
     for first in range(0, count, at_once):
         last = min(first + at_once, count)
-        step = _step((last - first), unit)
-        helpers = min(threads.get_num_threads(), -(-(last - first) // step)) - 1 if threaded else 0
-        if helpers <= 0:
+        step = _step(last - first, unit, allowed)
+        helpers = min(allowed, -(-(last - first) // step)) - 1
+        if helpers == 0:
             kernel.unchecked(dtype)(*before, first, last, *behind)
         elif _team.works:
             team = _team
@@ -121,10 +117,9 @@ def share(
             _share_with_python(kernel[dtype], first, last, step, before, behind)
 
 
-def _step(count: int, unit: int) -> int:
-    """Return how many of a range make a part."""
-    parts = PARTS * threads.get_num_threads()
-    step = max(LEAST // unit, min(MOST // unit, count // parts), 1)
+def _step(count: int, unit: int, sharers: int) -> int:
+    """Return how many of a range make a part, if so many threads share it."""
+    step = max(LEAST // unit, min(MOST // unit, count // (PARTS * sharers)), 1)
     return step if step < 2 * ROUND else step // ROUND * ROUND
 
 

@@ -67,9 +67,11 @@ class _Job:
             self.helpers = -1
 
 
-class _Pool:
-    def __init__(self) -> None:
-        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+class Daemons:
+    """Threads that all do one work, which never ends; started when first needed."""
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        self.name, self.work = name, work
         self.size = 0
         self.growing = threading.RLock()  # a signal handler may call while its thread is in here
 
@@ -78,11 +80,17 @@ class _Pool:
         with self.growing:
             while self.size < size:
                 try:
-                    threading.Thread(target=self._serve, name="fastsoftmax", daemon=True).start()
+                    threading.Thread(target=self.work, name=self.name, daemon=True).start()
                 except RuntimeError:  # no more threads are to be had: the caller does the work
                     break
                 self.size += 1
         return min(self.size, size)
+
+
+class _Pool(Daemons):
+    def __init__(self) -> None:
+        super().__init__("fastsoftmax", self._serve)
+        self.jobs: SimpleQueue[_Job] = SimpleQueue()
 
     def _serve(self) -> None:
         _here.busy = True

@@ -266,8 +266,7 @@ def test_a_signal_handler_may_lead_while_the_team_grows(moment):
 
 def test_a_forked_child_has_a_team_of_its_own():
     run_python("""if True:
-        import os, signal, sys
-        sys.path.insert(0, "tests")
+        import os, signal
         import numpy as np
         from fastsoftmax import set_num_threads, softmax, team
         x = np.random.default_rng(0).normal(size=(600, 1000)).astype(np.float32)

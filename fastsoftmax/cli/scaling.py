@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +34,12 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         check_writable(Path(options.json))
 
-    from fastsoftmax.compare import scaling, workloads
+    from fastsoftmax.compare import contenders, scaling, workloads
 
-    most = available_cpus()
-    counts = _counts(options.threads, most) or scaling.thread_counts(most)
+    counts = _counts(options.threads) or scaling.thread_counts(available_cpus())
     try:
+        for threads in counts:
+            contenders.check_threads(threads)
         if options.file is not None:
             workloads.from_file(options.file, options.axis)
     except workloads.InputError as error:
@@ -65,24 +65,20 @@ def run(options: argparse.Namespace) -> int:
     return INTERRUPTED if interrupted else OK
 
 
-def _counts(text: str | None, most: int) -> list[int]:
+def _counts(text: str | None) -> list[int]:
     """Return the numbers of threads in a text like "1,2,4"; none for None."""
     try:
-        counts = sorted({int(part) for part in text.split(",")}) if text is not None else []
+        return sorted({int(part) for part in text.split(",")}) if text is not None else []
     except ValueError:
         raise Failure(f"--threads takes numbers as in 1,2,4, not {text}") from None
-    if any(not 1 <= count <= most for count in counts):
-        raise Failure(f"--threads {text} is not possible: this process may use {most} CPU(s)")
-    return counts
 
 
 def _show(results: list[Any]) -> None:
     """Print the table."""
-    from rich.console import Console
     from rich.table import Table
 
     from fastsoftmax.compare import scaling
-    from fastsoftmax.compare.report import LOOK, conditions
+    from fastsoftmax.compare.report import LOOK, conditions, plain_console
 
     heads, rows = scaling.lines(results)
     grid = Table(title="ns/element against threads", **LOOK)
@@ -90,6 +86,6 @@ def _show(results: list[Any]) -> None:
         grid.add_column(head, justify="left" if i < 2 else "right", no_wrap=True)
     for row in rows:
         grid.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else 132, highlight=False)
+    console = plain_console()
     console.print(grid)
     console.print(conditions(results[-1]), style="dim", soft_wrap=True)

@@ -41,6 +41,13 @@ def installed(candidates: Sequence[Contender]) -> tuple[list[Contender], dict[st
     return able, skipped
 
 
+def check_threads(threads: int) -> None:
+    """Raise InputError if this process may not use so many CPUs."""
+    available = available_cpus()
+    if not 1 <= threads <= available:
+        raise InputError(f"--threads {threads} is not possible: this process may use {available} CPU(s)")
+
+
 def pin(threads: int) -> None:
     """Restrict this process to as many CPUs as the contenders may use threads.
 
@@ -48,9 +55,7 @@ def pin(threads: int) -> None:
     way. Must come before the libraries are imported, since they size their thread pools then. Where the
     system has no affinity, each library's own switch has to do.
     """
-    available = available_cpus()
-    if not 1 <= threads <= available:
-        raise InputError(f"--threads {threads} is not possible: this process may use {available} CPU(s)")
+    check_threads(threads)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -11,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from fastsoftmax.compare.accuracy import exact_ulp
-from fastsoftmax.compare.report import LOOK, STYLE, conditions, ulps
+from fastsoftmax.compare.report import LOOK, STYLE, conditions, plain_console, ulps
 from fastsoftmax.compare.results import Result, Row, Table
 from fastsoftmax.compare.survey import worst
 
@@ -20,8 +19,7 @@ _WIDTH = 140  # where the output is no terminal
 
 def show(result: Result, console: Console | None = None) -> None:
     """Print the whole survey."""
-    if console is None:
-        console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    console = console or plain_console(_WIDTH)
     kinds = list(dict.fromkeys((table.op, table.dtype) for table in result.tables))
     for op, dtype in kinds:
         tables = [table for table in result.tables if (table.op, table.dtype) == (op, dtype)]

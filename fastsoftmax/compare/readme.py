@@ -38,11 +38,10 @@ def speed_table(result: Result) -> str:
         times = {name: _time(table, table.row(name)) for name in names}
         fastest = min((value for value in times.values() if value is not None), default=None)
         texts = [_speed(table.row(name), times[name], fastest) for name in names]
-        ours, rival = table.row(OURS), best_other(table)
+        ours = table.row(OURS)
         return [
             *texts,
-            _ratio(table, BASELINE, ours),
-            _ratio(table, rival.contender if rival else "", ours),
+            *_leads(table),
             percent(table.share_of_limit(ours) if ours else None),
         ]
 
@@ -69,8 +68,7 @@ def lead_table(result: Result) -> str:
         return [
             *("-" if each is None else f"{each:.2f}" for each in times),
             rival.contender if rival else "-",
-            _ratio(table, BASELINE, ours),
-            _ratio(table, rival.contender if rival else "", ours),
+            *_leads(table),
         ]
 
     return _races(result, [OURS, "best other", "which", "x SciPy", "x best other"], cells)
@@ -211,6 +209,12 @@ def _races(result: Result, heads: Sequence[str], cells: Callable[[Table], list[s
     """Return a table with a row a race, and the conditions below it."""
     lines = [[table.workload, f"`{table.op}`", *cells(table)] for table in result.races]
     return f"{_markdown(('input', 'function', *heads), lines, left=2)}\n\n{conditions(result)}."
+
+
+def _leads(table: Table) -> list[str]:
+    """Return how many times as fast as SciPy and as the fastest peer `OURS` is."""
+    ours, rival = table.row(OURS), best_other(table)
+    return [_ratio(table, name, ours) for name in (BASELINE, rival.contender if rival else "")]
 
 
 def _time(table: Table, row: Row | None) -> float | None:

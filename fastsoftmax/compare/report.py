@@ -34,10 +34,14 @@ UNSTEADY = 0.1
 _WIDTH = 132  # where the output is no terminal
 
 
+def plain_console(width: int = _WIDTH) -> Console:
+    """Return a console as wide as the terminal, of a given width where there is none."""
+    return Console(width=None if sys.stdout.isatty() else width, highlight=False)
+
+
 def show(result: Result, console: Console | None = None) -> None:
     """Print the whole result."""
-    if console is None:
-        console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    console = console or plain_console()
 
     def say(text: str, style: str = "") -> None:
         console.print(Text(text, style=style), soft_wrap=True)
@@ -66,7 +70,7 @@ def show(result: Result, console: Console | None = None) -> None:
 
 def show_contenders(candidates: Sequence[Contender], skipped: dict[str, str], console: Console | None = None) -> None:
     """Print the records of the contenders, absent ones with the reason."""
-    console = console or Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    console = console or plain_console()
     grid = RichTable(**LOOK)
     for heading in ("contender", "library", "what it is", "threads", "functions"):
         grid.add_column(heading, no_wrap=heading == "contender")

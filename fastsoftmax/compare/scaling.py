@@ -9,6 +9,7 @@ is another matter. Results are not judged here: `fastsoftmax compare` does that.
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -125,14 +126,19 @@ def lines(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 
 def _line(tables: Sequence[Table]) -> list[str]:
     """Return a row of the table."""
+    last = tables[-1]
     ours = [row for table in tables for row in table.rows if row.ours]
-    first, last = ours[0].best_ns or 0.0, ours[-1].best_ns or 1.0
-    cells = [tables[0].workload, tables[0].op]
-    cells += [f"{(row.best_ns or 0.0) / tables[0].elements:.3f}" for row in ours]
-    rival = best_other(tables[-1])
-    if rival is None or rival.best_ns is None:
-        return [*cells, f"{first / last:.1f}", "-", "-"]
-    return [*cells, f"{first / last:.1f}", rival.contender, f"{rival.best_ns / last:.2f}"]
+    each = [last.ns_per_element(row) or math.nan for row in ours]
+    rival = best_other(last)
+    lead = last.times_faster_than(rival.contender, ours[-1]) if rival else None
+    return [
+        last.workload,
+        last.op,
+        *(f"{ns:.3f}" for ns in each),
+        f"{each[0] / each[-1]:.1f}",
+        rival.contender if rival else "-",
+        f"{lead:.2f}" if lead else "-",
+    ]
 
 
 def to_json(results: Sequence[Result]) -> str:

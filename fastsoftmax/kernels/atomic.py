@@ -3,15 +3,15 @@
 A number is an int64 at an address. Each of these operations is seen by all threads in one order.
 """
 
-import platform
-
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from fastsoftmax.simd.vector import IS_X86, call
+
 _INT = ir.IntType(64)
 _ORDER = "seq_cst"
-_HAS_PAUSE = platform.machine().lower() in ("x86_64", "amd64")
+_PART = ir.FunctionType(_INT, [_INT] * 4)
 
 #: Wait on the semaphore at an address until it is not 0, and take 1 from it; add 1 to it. Both return 0, or -1.
 sem_wait = types.ExternalFunction("sem_wait", types.int32(types.intp))
@@ -70,9 +70,8 @@ def pause(typingctx):
     """Tell the processor that the thread waits in a loop."""
 
     def codegen(context, builder, sig, values):
-        if _HAS_PAUSE:
-            function_type = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse2.pause"), [])
+        if IS_X86:
+            call(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -113,9 +112,6 @@ def caller_of(typingctx, before, behind):
         return builder.ptrtoint(function, _INT)
 
     return types.intp(before, behind), codegen
-
-
-_PART = ir.FunctionType(_INT, [_INT] * 4)
 
 
 @intrinsic

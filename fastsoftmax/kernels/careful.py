@@ -18,6 +18,7 @@ from fastsoftmax.kernels.exponential import (
     add_smaller,
     exponential,
     exponential_in_short,
+    inverse_in_parts,
     log2e_wide,
 )
 from fastsoftmax.kernels.extended import exp2_in_parts
@@ -157,8 +158,7 @@ def careful_softmax(x, start, n, out, to, temperature):
     high, low = log2e_wide(temperature)
     rest, lost = sum_without_top(x, start, n, maximum, temperature)
     total, lost = add_exactly(1.0, lost, rest)
-    inverse = 1.0 / total
-    inverse_low = fma(-inverse, lost, fma(-inverse, total, 1.0)) * inverse
+    inverse, inverse_low = inverse_in_parts(total, lost)
     for i in range(0, n, WIDE):
         v = wide(x, start + i, n - i)
         e, e_low = lifted_exponential(v, maximum, high, low)

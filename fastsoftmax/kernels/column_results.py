@@ -8,14 +8,13 @@ import math
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.column_pivots import FIRST, FLOOR, HELD, MAGIC, PART, SECOND, TOP, keep, recall
 from fastsoftmax.kernels.column_sums import settle, sum_of
-from fastsoftmax.kernels.exponential import exponential, magic_integer, nodes, pivot_in
+from fastsoftmax.kernels.exponential import exponential, inverse_in_parts, magic_integer, nodes, pivot_in
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
 from fastsoftmax.kernels.rows import (
     SHRINK_DOUBLE,
     SHRINK_SINGLE,
     SPARED_DOUBLE,
     SPARED_SINGLE,
-    inverse_in_parts,
     lift,
     log_share,
     lowest_of,

@@ -231,3 +231,10 @@ def add_smaller(total, g):
     """Return total + g, |total| >= |g|, and what the rounding lost (Dekker's fast two-sum)."""
     s = total + g
     return s, g - (s - total)
+
+
+@inline
+def inverse_in_parts(total, lost):
+    """Return 1 / (total + lost) of float64, numbers or vectors, in two parts."""
+    inverse = 1.0 / total
+    return inverse, fma(inverse, 0.0 - lost, fma(inverse, 0.0 - total, 1.0)) * inverse

@@ -43,7 +43,6 @@ from fastsoftmax.simd import (
     load_group,
     pointer_to,
     restore,
-    splat,
     splat_group,
     store,
     store_one,
@@ -102,18 +101,24 @@ def is_useless(sums):
     return math.isnan(sums[sums.size - 1])
 
 
-@kernel("in", "int", "int", "int", "int", "real", "real", "reals")
-def sum_pieces(x, start, n, first, last, pivot, temperature, sums):
-    """Keep the sums of e^x · 2^-pivot over pieces."""
-    high, low = log2e_over(x, temperature)
+@inline
+def keep_sums(x, start, terms, to, keeps, n, first, last, pivot, high, low, limit, seeks_peak, sums):
+    """Keep the sums of pieces, as `sum_exponentials` finds them."""
     for piece in range(first, last):
         if is_useless(sums):
             return
         begin, end = ends_of(piece, n)
         total, lost, peak, suits, _ = sum_exponentials(
-            x, start + begin, end - begin, None, 0, None, pivot, high, low, None, True
+            x, start + begin, end - begin, terms, to + begin, keeps, pivot, high, low, limit, seeks_peak
         )
         keep_sum(x, total, lost, peak, suits, piece, sums)
+
+
+@kernel("in", "int", "int", "int", "int", "real", "real", "reals")
+def sum_pieces(x, start, n, first, last, pivot, temperature, sums):
+    """Keep the sums of e^x · 2^-pivot over pieces."""
+    high, low = log2e_over(x, temperature)
+    keep_sums(x, start, None, 0, None, n, first, last, pivot, high, low, None, True, sums)
 
 
 @kernel("in", "int", "out", "int", "int", "int", "int", "real", "real", "reals")
@@ -121,14 +126,7 @@ def sum_and_keep_pieces(x, start, out, to, n, first, last, pivot, temperature, s
     """Keep the sums, and in `out` the terms but for those of each piece's last group."""
     x, out = pointer_to(x), pointer_to(out)
     high, low = log2e_over(x, temperature)
-    for piece in range(first, last):
-        if is_useless(sums):
-            return
-        begin, end = ends_of(piece, n)
-        total, lost, peak, suits, _ = sum_exponentials(
-            x, start + begin, end - begin, out, to + begin, True, pivot, high, low, None, True
-        )
-        keep_sum(x, total, lost, peak, suits, piece, sums)
+    keep_sums(x, start, out, to, True, n, first, last, pivot, high, low, None, True, sums)
 
 
 @inline
@@ -169,12 +167,7 @@ def sum_around_peak(x, start, n, first, last, maximum, second, temperature, sums
     high, low = log2e_over(x, temperature)
     limit = below_peak(maximum, second)
     pivot = pivot_for(x, limit, high)
-    for piece in range(first, last):
-        begin, end = ends_of(piece, n)
-        total, lost, _, suits, _ = sum_exponentials(
-            x, start + begin, end - begin, None, 0, None, pivot, high, low, limit, None
-        )
-        keep_sum(x, total, lost, splat(x, 0.0), suits, piece, sums)
+    keep_sums(x, start, None, 0, None, n, first, last, pivot, high, low, limit, None, sums)
 
 
 @kernel("in", "reals", "int", "real", "real", "real", "reals")

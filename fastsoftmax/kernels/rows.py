@@ -17,7 +17,7 @@ import numpy as np
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax, logsumexp_near_zero
-from fastsoftmax.kernels.exponential import add_exactly, log2e_over
+from fastsoftmax.kernels.exponential import add_exactly, inverse_in_parts, log2e_over
 from fastsoftmax.kernels.logarithm import log_and_rest
 from fastsoftmax.kernels.row_sums import (
     ENDS,
@@ -70,13 +70,6 @@ TINY = 0.99e-3  # a logsumexp nearer 0 than 1e-3 may err by one ulp of 1.0; one 
 
 
 # --- softmax --------------------------------------------------------------------------------------------------------
-
-
-@inline
-def inverse_in_parts(total, lost):
-    """Return 1 / (total + lost) of float64, numbers or vectors, in two parts."""
-    inverse = 1.0 / total
-    return inverse, fma(inverse, 0.0 - lost, fma(inverse, 0.0 - total, 1.0)) * inverse
 
 
 @inline

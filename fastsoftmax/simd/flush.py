@@ -4,24 +4,20 @@ Intel's take a hundred times as long for such a result. Others do not, or have n
 results come as they are.
 """
 
-import platform
-
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastsoftmax.simd.vector import CPU_NAME
+from fastsoftmax.simd.vector import CPU_NAME, IS_X86, call
 
 _INT = ir.IntType(32)
 _FLUSHES = 1 << 15  # in the register that the x86 has for this
 #: Whether it is done here.
-FLUSHES = platform.machine().lower() in ("x86_64", "amd64") and not CPU_NAME.startswith("znver")
+FLUSHES = IS_X86 and not CPU_NAME.startswith("znver")
 
 
 def _call(builder, name, place):
-    pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
-    function_type = ir.FunctionType(ir.VoidType(), [pointer.type])
-    builder.call(cgutils.get_or_insert_function(builder.module, function_type, f"llvm.x86.sse.{name}"), [pointer])
+    call(builder, f"llvm.x86.sse.{name}", ir.VoidType(), [builder.bitcast(place, ir.IntType(8).as_pointer())])
 
 
 @intrinsic

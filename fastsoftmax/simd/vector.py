@@ -1,5 +1,7 @@
 """The type of vectors, and the LLVM that every module here emits."""
 
+import platform
+
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
@@ -7,6 +9,7 @@ from numba.core.typing.templates import signature
 from numba.extending import models, register_model
 
 # The processor that Numba compiles for, and what it can do.
+IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 _, CPU_NAME, _ = cpu_target.target_context.codegen().magic_tuple()
 FEATURES = cpu_target.target_context.codegen()._tm_features
 HAS_AVX512 = "+avx512f" in FEATURES
