@@ -22,9 +22,11 @@ from numba import njit, types
 from numba.core.compiler_lock import global_compiler_lock
 
 from fastsoftmax.cache import DiskCache
+from fastsoftmax.pipeline import KernelCompiler, PartCompiler
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
-_PART_OPTIONS = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
+_KERNEL_OPTIONS = {**_OPTIONS, "pipeline_class": KernelCompiler}
+_PART_OPTIONS = {**_OPTIONS, "pipeline_class": PartCompiler, "forceinline": True, "no_cpython_wrapper": True}
 _SCALARS = {"int": types.intp, "real": types.float64}
 
 # Numba's own lock. A fork waits for a compilation in another thread, or the child would find the lock taken for ever.
@@ -68,7 +70,7 @@ def inline(function: Callable[..., Any]) -> Any:
 
     Numba would translate each part and wrap it for calls from Python, too, which takes longer than all the rest.
     """
-    part = njit(**_OPTIONS, **_PART_OPTIONS)(function)
+    part = njit(**_PART_OPTIONS)(function)
 
     def leave_uncompiled(flags: Any) -> Any:
         flags.no_compile = True
@@ -95,7 +97,7 @@ def compiled(function: Callable[..., Any], signature: Any) -> Any:
     def compile_once() -> None:
         with _compiling:
             if (function, signature) not in _compiled:
-                dispatcher = njit(**_OPTIONS)(function)
+                dispatcher = njit(**_KERNEL_OPTIONS)(function)
                 dispatcher._cache = DiskCache(function)
                 dispatcher.compile(signature)
                 dispatcher.disable_compile()
