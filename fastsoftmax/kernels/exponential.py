@@ -17,10 +17,9 @@ them. Four ideas make it fast and exact:
 """
 
 import numpy as np
-from numba.extending import overload
 
 from fastsoftmax.jit import inline
-from fastsoftmax.simd import NODE_SHIFT, NODES, add_node, choose, constant, fma, lookup_table, rounded
+from fastsoftmax.simd import NODE_SHIFT, NODES, add_node, choose, fma, lookup_table, polynomial, rounded
 
 LOG2E = float.fromhex("0x1.71547652b82fep+0")
 LOG2E_LOW = float.fromhex("0x1.777d0ffda0d24p-56")  # log2(e) - LOG2E
@@ -126,29 +125,7 @@ exact_node = lookup_table(  # correctly rounded
 deviation = lookup_table(bits_of(_DEVIATIONS_HERE, np.float32), bits_of(DOUBLE_DEVIATIONS, np.float64))
 
 
-def slope_of_exp2(f):
-    """Return (2^(f/N) - 1) / f for lanes in [-1/2, 1/2] by Horner's rule."""
-
-
-@overload(slope_of_exp2, inline="always")
-def _slope_of_exp2(f):
-    if f.dtype.bitwidth == 64:
-        c1, c2, c3, c4, c5, c6, c7 = DOUBLE
-
-        def of_degree_6(f):
-            p = fma(f, constant(f, c7), constant(f, c6))
-            p = fma(p, f, constant(f, c5))
-            p = fma(p, f, constant(f, c4))
-            p = fma(p, f, constant(f, c3))
-            p = fma(p, f, constant(f, c2))
-            return fma(p, f, constant(f, c1))
-
-        return of_degree_6
-    if NODES[32] == 16:
-        a1, a2, a3 = SINGLE
-        return lambda f: fma(fma(f, a3, a2), f, a1)
-    b1, b2, b3, b4 = SINGLE_OF_8
-    return lambda f: fma(fma(fma(f, constant(f, b4), constant(f, b3)), f, constant(f, b2)), f, constant(f, b1))
+slope_of_exp2 = polynomial(DOUBLE, SINGLE if NODES[32] == 16 else SINGLE_OF_8)  # (2^(f/N) - 1) / f
 
 
 @inline

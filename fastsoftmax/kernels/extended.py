@@ -1,5 +1,7 @@
 """e^x in two float64 whose sum is good to 2^-65, for the few numbers that deserve it."""
 
+from math import factorial
+
 import numpy as np
 
 from fastsoftmax.jit import inline
@@ -10,7 +12,7 @@ from fastsoftmax.kernels.exponential import (
     exact_node,
     log2e_wide,
 )
-from fastsoftmax.simd import NODES, add_node, fma, largest, ldexp_small, lookup_table, splat_wide
+from fastsoftmax.simd import NODES, add_node, fma, largest, ldexp_small, lookup_table, polynomial, splat_wide
 
 LN2_EIGHTH = float.fromhex("0x1.62e42fefa39efp-4")
 LN2_EIGHTH_LOW = float.fromhex("0x1.abc9e3b39803fp-59")  # ln(2) / 8 - LN2_EIGHTH
@@ -28,13 +30,13 @@ NODES_LOST = tuple(
 node_lost = lookup_table([0] * NODES[32], bits_of(NODES_LOST, np.float64))
 
 
+taylor_from_third = polynomial(tuple(1 / factorial(k) for k in range(3, 10)))
+
+
 @inline
 def third_order(r):
     """Return e^r - 1 - r - r²/2 of |r| < 0.05 by Taylor's series."""
-    p = fma(r, 1 / 362880, r * 0.0 + 1 / 40320)
-    for coefficient in (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6):
-        p = fma(p, r, coefficient)
-    return r * r * r * p
+    return r * r * r * taylor_from_third(r)
 
 
 @inline

@@ -7,16 +7,18 @@ two parts, as the sum of which it is exact far below the last place of the large
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import LN2_HIGH, LN2_LOW
 from fastsoftmax.kernels.extended import exponential_in_parts
-from fastsoftmax.simd import fma, rounded, select, split_exponent
+from fastsoftmax.simd import fma, polynomial, rounded, select, split_exponent
 
-_L1, _L2, _L3, _L4, _L5, _L6, _L7 = (
-    6.666666666666735130e-01,
-    3.999999999940941908e-01,
-    2.857142874366239149e-01,
-    2.222219843214978396e-01,
-    1.818357216161805012e-01,
-    1.531383769920937332e-01,
-    1.479819860511658591e-01,
+log_series = polynomial(
+    (
+        6.666666666666735130e-01,
+        3.999999999940941908e-01,
+        2.857142874366239149e-01,
+        2.222219843214978396e-01,
+        1.818357216161805012e-01,
+        1.531383769920937332e-01,
+        1.479819860511658591e-01,
+    )
 )
 
 
@@ -42,12 +44,7 @@ def log_of_mantissa(f, lost, n):
     """Return log((1 + f) * 2**n) + lost, sqrt(1/2) <= 1 + f < sqrt(2): a multiple of ln 2 and the rest in two parts."""
     s = f / (f + 2.0)
     z = s * s
-    r = fma(z, _L7, _L6)
-    r = fma(r, z, _L5)
-    r = fma(r, z, _L4)
-    r = fma(r, z, _L3)
-    r = fma(r, z, _L2)
-    r = fma(r, z, _L1)
+    r = log_series(z)
     half = f * f * 0.5
     small = half - (fma(s, fma(r, z, half), n * LN2_LOW) + lost)
     rest = f - small

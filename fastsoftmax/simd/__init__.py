@@ -38,7 +38,7 @@ from fastsoftmax.simd.bits import (
     split_exponent,
 )
 from fastsoftmax.simd.blocks import load_columns, load_two_columns, store_columns
-from fastsoftmax.simd.constants import choose, constant, lanes, rounded, splat, splat_group, splat_wide
+from fastsoftmax.simd.constants import choose, lanes, rounded, splat, splat_group, splat_wide
 from fastsoftmax.simd.flush import FLUSHES, flush_small, restore
 from fastsoftmax.simd.memory import (
     copy_one,
@@ -59,6 +59,7 @@ from fastsoftmax.simd.memory import (
     store_first,
     store_one,
 )
+from fastsoftmax.simd.polynomial import polynomial
 from fastsoftmax.simd.table import lookup_table
 from fastsoftmax.simd.vector import GROUP, WIDE, Vector, vector_of
 
@@ -74,7 +75,6 @@ __all__ = [
     "all_in_range",
     "any_set",
     "choose",
-    "constant",
     "copy_one",
     "count_set",
     "flush_small",
@@ -102,6 +102,7 @@ __all__ = [
     "narrowed",
     "note_steps",
     "pointer_to",
+    "polynomial",
     "prefetch",
     "prefetch_to_write",
     "quarters",

@@ -4,7 +4,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastsoftmax.simd.vector import HAS_AVX512, WIDE, Vector, call, group_of, operands, vector_of
+from fastsoftmax.simd.vector import WIDE, Vector, group_of, operands, vector_of
 
 
 @intrinsic
@@ -68,19 +68,3 @@ def rounded(typingctx, array, value):
         return context.cast(builder, narrow, dtype, types.float64)
 
     return types.float64(array, types.float64), codegen
-
-
-@intrinsic
-def constant(typingctx, like, value):
-    """Return a vector like another with `value` in every lane.
-
-    Where registers are few it stays in memory as a whole, from where arithmetic takes it: LLVM, if it knew that all
-    lanes are one number, would repeat that in a register wherever it is wanted.
-    """
-
-    def codegen(context, builder, sig, values):
-        _, repeated = operands(context, builder, like, values, sig.args)
-        name = f"llvm.arithmetic.fence.{like.suffix}"
-        return repeated if HAS_AVX512 else call(builder, name, repeated.type, [repeated])
-
-    return like(like, value), codegen

@@ -1,0 +1,39 @@
+"""Polynomials by Horner's rule."""
+
+from llvmlite import ir
+from numba.extending import intrinsic
+
+from fastsoftmax.simd.vector import HAS_AVX512, Vector, call
+
+
+def polynomial(double, single=()):
+    """Return a function of a vector, or of a float64: c0 + c1·x + c2·x² + ..., where c0, c1, ... are for its type."""
+
+    @intrinsic
+    def by_horners_rule(typingctx, x):
+        dtype = x.dtype if isinstance(x, Vector) else x
+        coefficients = double if dtype.bitwidth == 64 else single
+        suffix = x.suffix if isinstance(x, Vector) else f"f{dtype.bitwidth}"
+
+        def codegen(context, builder, sig, values):
+            (value,) = values
+            *others, result = [_constant(builder, value.type, suffix, c) for c in coefficients]
+            for c in reversed(others):
+                result = call(builder, f"llvm.fma.{suffix}", value.type, [result, value, c])
+            return result
+
+        return x(x), codegen
+
+    return by_horners_rule
+
+
+def _constant(builder, llvm_type, suffix, number):
+    """Return a number, or a vector with it in every lane.
+
+    Where registers are few the vector stays in memory as a whole, from where arithmetic takes it: LLVM, if it knew that
+    all lanes are one number, would repeat that in a register wherever it is wanted.
+    """
+    if not isinstance(llvm_type, ir.VectorType):
+        return llvm_type(number)
+    repeated = ir.Constant(llvm_type, [number] * llvm_type.count)
+    return repeated if HAS_AVX512 else call(builder, f"llvm.arithmetic.fence.{suffix}", llvm_type, [repeated])
