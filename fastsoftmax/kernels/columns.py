@@ -15,8 +15,6 @@ Error bounds, in units in the last place: softmax 2, log_softmax 2, logsumexp 1 
 
 import math
 
-import numpy as np
-
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
 from fastsoftmax.kernels.column_pivots import (
@@ -54,7 +52,6 @@ from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.kernels.logarithm import log_in_parts
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
 from fastsoftmax.kernels.rows import is_delicate, near_zero
-from fastsoftmax.kernels.storage import room_for_columns
 from fastsoftmax.kernels.strips import (
     CHUNK,
     Matrix,
@@ -76,6 +73,9 @@ from fastsoftmax.simd import (
     absolute,
     copy_one,
     count_set,
+    empty,
+    empty_like,
+    empty_wide,
     flush_small,
     fma,
     keep_alive,
@@ -109,10 +109,10 @@ def softmax_columns(
     """
     high, low = log2e_over(x, temperature)
     room = width + 2 * lanes(x)
-    numbers, sums = room_for_columns(x, KEPT * room), np.empty(SUMS * room)
-    tile_room = room_for_columns(x, (CHUNK + tile_rows) * room)
+    numbers, sums = empty(x, KEPT * room), empty_wide(SUMS * room)
+    tile_room = empty(x, (CHUNK + tile_rows) * room)
     magic_pitch = (width + lanes(x) - 1) // lanes(x) * lanes(x)
-    magic_room = room_for_columns(x, chunks_of(n) * magic_pitch + lanes(x))
+    magic_room = empty(x, chunks_of(n) * magic_pitch + lanes(x))
     kept, magics = Kept(pointer_to(numbers), sums, room), Matrix(pointer_to(magic_room), 0, 0, magic_pitch)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     all_out = Matrix(pointer_to(out), out_start, out_outer, out_pitch)
@@ -142,7 +142,7 @@ def softmax_columns(
         has_odd = keep_inverses(kept, slots, high)
         settle_all(kept, strip, column)
         odd = count_odd(kept, strip, has_odd)
-        rows_of_odd = np.empty(odd * n, x.dtype)
+        rows_of_odd = empty_like(x, odd * n)
         copy_odd_columns(x_here, n, strip, odd, kept, rows_of_odd)
         for k in range(odd):
             careful_softmax(rows_of_odd, k * n, n, rows_of_odd, k * n, temperature)
@@ -219,8 +219,8 @@ def log_softmax_columns(
     """Write log_softmax of the strips first to last, which lie as in `softmax_columns`."""
     high, low = log2e_over(x, temperature)
     room = width + 2 * lanes(x)
-    numbers, sums = room_for_columns(x, KEPT * room), np.empty(SUMS * room)
-    tile_room = room_for_columns(x, CHUNK * room)
+    numbers, sums = empty(x, KEPT * room), empty_wide(SUMS * room)
+    tile_room = empty(x, CHUNK * room)
     kept = Kept(pointer_to(numbers), sums, room)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     all_out = Matrix(pointer_to(out), out_start, out_outer, out_pitch)
@@ -232,7 +232,7 @@ def log_softmax_columns(
         has_odd = keep_logs(kept, slots, high, temperature)
         settle_all(kept, strip, column)
         odd = count_odd(kept, strip, has_odd)
-        rows_of_odd = np.empty(odd * n, x.dtype)
+        rows_of_odd = empty_like(x, odd * n)
         copy_odd_columns(x_here, n, strip, odd, kept, rows_of_odd)
         for k in range(odd):
             careful_log_softmax(rows_of_odd, k * n, n, rows_of_odd, k * n, temperature)
@@ -261,8 +261,8 @@ def logsumexp_columns(
     """Write logsumexp of the strips first to last to out[out_start + p * out_outer + column]."""
     high, low = log2e_over(x, 1.0)
     room = width + 2 * lanes(x)
-    numbers, sums = room_for_columns(x, KEPT * room), np.empty(SUMS * room)
-    tile_room, row = room_for_columns(x, CHUNK * room), np.empty(n, x.dtype)
+    numbers, sums = empty(x, KEPT * room), empty_wide(SUMS * room)
+    tile_room, row = empty(x, CHUNK * room), empty_like(x, n)
     kept = Kept(pointer_to(numbers), sums, room)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     for block in range(first, last):

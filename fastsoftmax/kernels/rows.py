@@ -35,7 +35,7 @@ from fastsoftmax.kernels.row_sums import (
     rows_together,
     sum_rows,
 )
-from fastsoftmax.kernels.storage import room_for_terms, terms_in
+from fastsoftmax.kernels.storage import room_for_terms
 from fastsoftmax.simd import (
     FLUSHES,
     choose,
@@ -55,6 +55,7 @@ from fastsoftmax.simd import (
     splat_group,
     store,
     store_one,
+    terms_in,
 )
 
 ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "real")

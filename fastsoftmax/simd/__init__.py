@@ -60,6 +60,7 @@ from fastsoftmax.simd.memory import (
     store_one,
 )
 from fastsoftmax.simd.polynomial import polynomial
+from fastsoftmax.simd.room import empty, empty_like, empty_wide, is_native, terms_in
 from fastsoftmax.simd.table import lookup_table
 from fastsoftmax.simd.vector import GROUP, WIDE, Vector, vector_of
 
@@ -77,9 +78,13 @@ __all__ = [
     "choose",
     "copy_one",
     "count_set",
+    "empty",
+    "empty_like",
+    "empty_wide",
     "flush_small",
     "fma",
     "in_a_line",
+    "is_native",
     "join",
     "keep_alive",
     "keep_first",
@@ -122,6 +127,7 @@ __all__ = [
     "store_first",
     "store_one",
     "sum_lanes",
+    "terms_in",
     "vector_of",
     "widened",
 ]
