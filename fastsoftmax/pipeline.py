@@ -51,8 +51,10 @@ def _may_be_dropped(module: Any, names: list[str]) -> None:
         module.get_function(name).linkage = "linkonce_odr"
 
 
-class _PartLibrary(JITCodeLibrary):
+class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
     """The LLVM code of a part, as it was translated, and the libraries of what it calls."""
+
+    _shared_module: Any
 
     def finalize(self) -> None:
         self._raise_if_finalized()
@@ -70,7 +72,7 @@ class _PartLibrary(JITCodeLibrary):
         return self._shared_module
 
 
-class _KernelLibrary(JITCodeLibrary):
+class _KernelLibrary(JITCodeLibrary):  # type: ignore[misc]
     """The LLVM code of a kernel, to which that of all parts that it reaches is linked, each once."""
 
     def __init__(self, codegen: Any, name: str) -> None:
@@ -99,10 +101,10 @@ class _KernelLibrary(JITCodeLibrary):
         super().finalize()
 
 
-class _IntoLibrary(Compiler):
+class _IntoLibrary(Compiler):  # type: ignore[misc]
     """Numba's compiler with fewer passes, and a library of another kind."""
 
-    library_type: type[JITCodeLibrary]
+    library_type: Any
 
     def define_pipelines(self) -> list[PassManager]:
         state = self.state
