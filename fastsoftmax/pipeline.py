@@ -21,13 +21,21 @@ from numba.core.typed_passes import (
     NopythonTypeInference,
     PreLowerStripPhis,
 )
-from numba.core.untyped_passes import DeadBranchPrune, FixupArgs, IRProcessing, ReconstructSSA, TranslateByteCode
+from numba.core.untyped_passes import (
+    DeadBranchPrune,
+    FixupArgs,
+    GenericRewrites,
+    IRProcessing,
+    ReconstructSSA,
+    TranslateByteCode,
+)
 
 _PASSES = (
     TranslateByteCode,
     FixupArgs,
     IRProcessing,
     DeadBranchPrune,  # what a None for an argument leaves out
+    GenericRewrites,  # constant indices of tuples, and what is raised
     ReconstructSSA,
     DeadBranchPrune,
     NopythonTypeInference,
