@@ -24,6 +24,7 @@ POLYNOMIALS = {  # degree, N
     "SINGLE": (3, 16, np.float32),
     "SINGLE_OF_8": (4, 8, np.float32),
     "DOUBLE": (7, 8, np.float64),
+    "DOUBLE_IN_SHORT": (5, 8, np.float64),
 }
 NODES = {"SINGLE_NODES": (16, np.float32), "DOUBLE_NODES": (8, np.float64)}  # N, type of the deviations
 BITS = {np.float32: 8, np.float64: 24}  # of a node

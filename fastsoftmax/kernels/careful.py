@@ -13,6 +13,7 @@ import numpy as np
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import (
+    LOG2E,
     MAGIC_DOUBLE,
     add_exactly,
     add_smaller,
@@ -30,19 +31,24 @@ from fastsoftmax.simd import (
     count_set,
     fma,
     join,
+    lanes,
     larger,
     largest,
     largest_of_four,
+    load_first,
     load_first_wide,
+    load_group,
     load_group_wide,
     load_wide,
     quarters,
     select,
     shift_exponent,
     smaller,
+    splat,
     splat_wide,
     store_first,
     sum_lanes,
+    widened,
 )
 
 LIFT = 64.0  # terms are e^(x - max) · 2^64, so that all that can be a float64 are normal numbers
@@ -198,32 +204,51 @@ def careful_logsumexp(x, start, n):
 
 
 @inline
-def at_most_2(v, high):
-    """Return v between the logarithm of the smallest float64 and 2: a sum near 1 has no larger terms than e^2."""
-    return smaller(2.0, larger((LOWEST + LIFT) / high, v))
+def at_most_2(v):
+    """Return v, at most 2, since a sum near 1 has no larger terms than e^2, and at least what vanishes beside it."""
+    return smaller(2.0, larger(-700.0, v))
 
 
 @inline
-def plain_exponential(v, high, low):
-    """Return e^v, but no more than e^2, of WIDE lanes in two parts."""
-    v = at_most_2(v, high)
+def plain_exponential(v):
+    """Return e^v, but no more than e^2, of WIDE lanes of float64 in two parts."""
+    high, low = log2e_wide(1.0)
+    v = at_most_2(v)
     return scaled_exponential(v, v * low, high, 0.0)
 
 
 @inline
-def plain_exponential_of_narrower(v, high):
-    """Return e^v, but no more than e^2, of vectors of any width, in one part: enough where v has been a float32."""
-    return exponential_in_short(at_most_2(v, high), 8.0 * high, MAGIC_DOUBLE + 8.0 * 1023.0)
+def plain_exponential_of_single(v):
+    """Return e^v, but no more than e^2, as float64: one part is enough where v is a float32, or has been."""
+    return exponential_in_short(widened(at_most_2(v)), 8.0 * LOG2E, MAGIC_DOUBLE + 8.0 * 1023.0)
 
 
 @inline
-def log_near_zero(x, total, lost, high, low):
+def sum_near_1(x, start, n):
+    """Return the sum of e^x, or of e^2 where x is larger, over n elements, as two float64."""
+    if choose(x, 1, 0):
+        total, width = widened(splat(x, 0.0)), 4 * lanes(x)
+        whole = n - n % width
+        for i in range(0, whole, width):
+            total = total + sum_of_four(plain_exponential_of_single(load_group(x, start + i)))
+        for i in range(whole, n, lanes(x)):
+            total = total + plain_exponential_of_single(load_first(x, start + i, n - i))
+        return sum_lanes(total, 0.0)
+    total, lost = splat_wide(0.0), splat_wide(0.0)
+    for i in range(0, n, WIDE):
+        e, e_low = plain_exponential(wide(x, start + i, n - i))
+        total, lost = add_exactly(total, lost + e_low, e)
+    return sum_lanes(total, lost)
+
+
+@inline
+def log_near_zero(x, total, lost):
     """Return log(total + lost), a sum near 1, so exactly that what cancels does not matter."""
     a, b = log_in_parts(total, lost, 0.0)
     log = a + b
     if choose(x, 1, 0):
         return log
-    e, e_low = plain_exponential(0.0 - log, high, low)
+    e, e_low = plain_exponential(0.0 - log)
     return log + log_step(total, lost, e, e_low)
 
 
@@ -233,17 +258,5 @@ def logsumexp_near_zero(x, start, n):
 
     No element is much larger than 0 then, so that no maximum is needed; where one is, 2 or more is returned, or NaN.
     """
-    high, low = log2e_wide(1.0)
-    total, lost = splat_wide(0.0), splat_wide(0.0)
-    groups = n - n % (4 * WIDE) if choose(x, 1, 0) else 0
-    for i in range(0, groups, 4 * WIDE):
-        total = total + sum_of_four(plain_exponential_of_narrower(load_group_wide(x, start + i), high))
-    for i in range(groups, n, WIDE):
-        v = wide(x, start + i, n - i)
-        if choose(x, 1, 0):
-            total = total + plain_exponential_of_narrower(v, high)
-        else:
-            e, e_low = plain_exponential(v, high, low)
-            total, lost = add_exactly(total, lost + e_low, e)
-    row_total, row_lost = add_smaller(*sum_lanes(total, lost))
-    return float(largest(log_near_zero(x, splat_wide(row_total), splat_wide(row_lost), high, low)))
+    row_total, row_lost = add_smaller(*sum_near_1(x, start, n))
+    return float(largest(log_near_zero(x, splat_wide(row_total), splat_wide(row_lost))))

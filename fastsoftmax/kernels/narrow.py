@@ -19,13 +19,12 @@ from fastsoftmax.kernels.careful import (
     careful_softmax,
     log_near_zero,
     plain_exponential,
-    plain_exponential_of_narrower,
+    plain_exponential_of_single,
 )
 from fastsoftmax.kernels.exponential import (
     add_exactly,
     add_smaller,
     log2e_over,
-    log2e_wide,
 )
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_and_rest, log_in_parts
 from fastsoftmax.kernels.narrow_sums import keep_terms_of_rows, pivots_for, sum_around_peaks, sum_few_around_peaks
@@ -210,16 +209,15 @@ def add_log(x, maximum, value, lost):
 @inline
 def logsumexp_near_zero(x, tile, column, n):
     """Return logsumexp of WIDE lanes, float64, so exactly that what cancels does not matter, where it is near 0."""
-    high, low = log2e_wide(1.0)
     total, lost = splat_wide(0.0), splat_wide(0.0)
     for j in range(n):
         v = load_wide(tile, column + lanes(x) * j)
         if choose(x, 1, 0):
-            total = total + plain_exponential_of_narrower(v, high)
+            total = total + plain_exponential_of_single(v)
         else:
-            e, e_low = plain_exponential(v, high, low)
+            e, e_low = plain_exponential(v)
             total, lost = add_exactly(total, lost + e_low, e)
-    return log_near_zero(x, *add_smaller(total, lost), high, low)
+    return log_near_zero(x, *add_smaller(total, lost))
 
 
 @kernel(*ROW_PARAMETERS)
