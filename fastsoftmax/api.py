@@ -16,6 +16,8 @@ from fastsoftmax.engine import Work, suits_kernels
 from fastsoftmax.ladder import Way, way_of
 from fastsoftmax.weights import weighted_logsumexp
 
+AUTO = "auto"  # one object, mostly, wherever it is written
+
 
 def softmax(
     x: Any,
@@ -24,7 +26,7 @@ def softmax(
     out: Array | None = None,
     where: Any = None,
     temperature: float = 1.0,
-    method: str = "auto",
+    method: str = AUTO,
 ) -> Any:
     r"""Compute the softmax, :math:`e^{x_i} / \sum_j e^{x_j}`.
 
@@ -78,8 +80,8 @@ def softmax(
            [0.11920292, 0.880797  ]], dtype=float32)
     """
     plain_call = where is None and type(temperature) is float and temperature == 1.0
-    if type(x) is np.ndarray and plain_call and type(method) is str and method == "auto":
-        result = direct.elementwise("softmax", x, axis, out)
+    if type(x) is np.ndarray and plain_call and (method is AUTO or (type(method) is str and method == AUTO)):
+        result = direct.compute("softmax", x, axis, out)
         if result is not None:
             return result
     return _elementwise("softmax", x, axis, out, where, temperature, method)
@@ -92,7 +94,7 @@ def log_softmax(
     out: Array | None = None,
     where: Any = None,
     temperature: float = 1.0,
-    method: str = "auto",
+    method: str = AUTO,
 ) -> Any:
     r"""Compute the logarithm of the softmax, :math:`x_i - \log \sum_j e^{x_j}`.
 
@@ -124,8 +126,8 @@ def log_softmax(
     array([-1.92874985e-22, -5.00000000e+01])
     """
     plain_call = where is None and type(temperature) is float and temperature == 1.0
-    if type(x) is np.ndarray and plain_call and type(method) is str and method == "auto":
-        result = direct.elementwise("log_softmax", x, axis, out)
+    if type(x) is np.ndarray and plain_call and (method is AUTO or (type(method) is str and method == AUTO)):
+        result = direct.compute("log_softmax", x, axis, out)
         if result is not None:
             return result
     return _elementwise("log_softmax", x, axis, out, where, temperature, method)
@@ -140,7 +142,7 @@ def logsumexp(
     *,
     out: Array | None = None,
     where: Any = None,
-    method: str = "auto",
+    method: str = AUTO,
 ) -> Any:
     r"""Compute :math:`\log \sum_i b_i e^{a_i}`.
 
@@ -195,8 +197,8 @@ def logsumexp(
     (np.float64(-inf), np.float64(0.0))
     """
     plain_call = b is None and not keepdims and not return_sign and where is None
-    if type(a) is np.ndarray and plain_call and type(method) is str and method == "auto":
-        result = direct.reduction("logsumexp", a, axis, out)
+    if type(a) is np.ndarray and plain_call and (method is AUTO or (type(method) is str and method == AUTO)):
+        result = direct.compute("logsumexp", a, axis, out)
         if result is not None:
             return result
     keepdims, return_sign = bool(keepdims), bool(return_sign)  # else they might fail once `out` is written

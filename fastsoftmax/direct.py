@@ -8,6 +8,7 @@ does not know; `fastsoftmax.api` then takes the long way, to the same result.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,9 +21,8 @@ from fastsoftmax.jit import Kernel
 from fastsoftmax.kernels import columns, narrow, rows
 from fastsoftmax.team import AT_ONCE
 
-# The compiled kernel, its arguments behind x and behind the result, the shape of that, what makes it, and whether
-# threads would share the work.
-Plan = tuple[Any, tuple[int, ...], tuple[Any, ...], tuple[int, ...], Any, bool]
+# What computes an array's result, the shape of that, what makes it, and whether threads would share the work.
+Plan = tuple[Callable[[Array, Array], None], tuple[int, ...], Callable[..., Array], bool]
 
 
 class Steps(NamedTuple):
@@ -43,40 +43,24 @@ class Steps(NamedTuple):
     """That of the result."""
 
 
-def elementwise(op: str, x: Array, axis: Any, out: Any) -> Array | None:
-    """Return softmax or log_softmax of x, in `out` unless that is None; or None, and nothing has been done."""
-    if not (axis is None or type(axis) is int) or not x.flags.c_contiguous:
-        return None
-    shape = x.shape
-    plan = _plan(op, shape, axis, x.dtype)
-    if plan is None or not (out is None or _suits(out, x, shape)):
-        return None
-    kernel, before, behind, _, make, is_large = plan
-    result: Array = make(shape, x.dtype) if out is None else out
-    if is_large and threads.get_num_threads() > 1:
-        _share(op, axis, x, result)
-    elif len(shape) == 1:
-        kernel(x, *before, result, *behind)
-    else:
-        kernel(x.ravel(), *before, result.ravel(), *behind)
-    return result
-
-
-def reduction(op: str, x: Array, axis: Any, out: Any) -> Any:
-    """Return logsumexp of x, in `out` unless that is None; or None, and nothing has been done."""
+def compute(op: str, x: Array, axis: Any, out: Any) -> Any:
+    """Return softmax, log_softmax or logsumexp of x, in `out` unless that is None; or None, and nothing is done."""
     if not (axis is None or type(axis) is int) or not x.flags.c_contiguous:
         return None
     plan = _plan(op, x.shape, axis, x.dtype)
     if plan is None:
         return None
-    kernel, before, behind, shape, make, is_large = plan
-    if not (out is None or _suits(out, x, shape)):
+    run, shape, make, is_large = plan
+    if out is None:
+        result = make(shape, x.dtype)
+    elif _suits(out, x, shape):
+        result = out
+    else:
         return None
-    result = make(shape, x.dtype) if out is None else out
     if is_large and threads.get_num_threads() > 1:
         _share(op, axis, x, result)
     else:
-        kernel(x if x.ndim == 1 else x.ravel(), *before, result if len(shape) == 1 else result.ravel(), *behind)
+        run(x, result)
     return result if shape or out is not None else result[()]
 
 
@@ -105,9 +89,19 @@ def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any
     steps = _steps(op, shape, axis, dtype, 1)
     if steps is None:
         return None
-    behind = *steps.of_result, 0, steps.parts, *steps.others
     is_large = math.prod(shape) >= THREADED
-    return steps.kernel.unchecked(dtype), steps.of_x, behind, steps.shape, maker_of(steps.shape), is_large
+    return _runner(steps, dtype), steps.shape, maker_of(steps.shape), is_large
+
+
+def _runner(steps: Steps, dtype: np.dtype[Any]) -> Callable[[Array, Array], None]:
+    """Return what calls the kernel for all of an array, on this thread."""
+    kernel, before = steps.kernel.unchecked(dtype), steps.of_x
+    behind = *steps.of_result, 0, steps.parts, *steps.others
+    if steps.kernel.parameters != rows.ROW_PARAMETERS:
+        return lambda x, result: kernel(x, *before, result, *behind)
+    a, b = before
+    c, d, e, f, g, h, i = behind  # arguments one by one are passed faster
+    return lambda x, result: kernel(x, a, b, result, c, d, e, f, g, h, i)
 
 
 @lru_cache(maxsize=1024)

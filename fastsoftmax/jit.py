@@ -22,6 +22,7 @@ from numba import njit, types
 from numba.core.compiler_lock import global_compiler_lock
 
 from fastsoftmax.cache import DiskCache
+from fastsoftmax.elements import Elements
 from fastsoftmax.pipeline import KernelCompiler, PartCompiler
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
@@ -163,8 +164,8 @@ class Kernel:
         """Return the Numba signature of this kernel for a storage type."""
         element = types.uint16 if dtype == np.uint16 else getattr(types, dtype.name)
         arrays = {
-            "in": types.Array(element, 1, "C", readonly=True),
-            "out": types.Array(element, 1, "C"),
+            "in": Elements(element, readonly=True),
+            "out": Elements(element, readonly=False),
             "reals": types.Array(types.float64, 1, "C"),
         }
         return types.void(*((arrays | _SCALARS)[kind] for kind in self.parameters))

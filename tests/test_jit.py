@@ -1,14 +1,16 @@
 """How kernels are compiled: to vector instructions without calls, once a type, and never so that a process hangs."""
 
 import json
+import math
 import sys
 
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from helpers import FLOATS, OPS, run_python
+from numba import njit
 
-from fastsoftmax.jit import Kernel, kernel
+from fastsoftmax.jit import Kernel, inline, kernel
 from fastsoftmax.kernels import rows
 
 FEATURES = llvm.get_host_cpu_features()
@@ -136,6 +138,60 @@ def test_without_its_checks_a_kernel_does_the_same(dtype):
     for _ in range(2):
         scale.unchecked(np.dtype(dtype))(x, out, 4, 2.0)
         np.testing.assert_array_equal(out, [0, 2, 4, 6, 0])
+
+
+@kernel("in", "out")
+def size_and_last(x, out):
+    """Write how many elements x has, and the last of them."""
+    out[0] = x.size
+    if x.size > 0:
+        out[1] = x[x.size - 1]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3), (2, 1, 4), (3, 0), (2,) * 10])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_without_its_checks_a_kernel_takes_arrays_of_any_shape_as_their_elements_lie(dtype, shape):
+    x, out = np.arange(1, math.prod(shape) + 1, dtype=dtype).reshape(shape), np.zeros((2, 1), dtype)
+    references = sys.getrefcount(x), sys.getrefcount(out)
+    for _ in range(2):
+        size_and_last.unchecked(np.dtype(dtype))(x, out)
+        assert out.ravel().tolist() == [x.size, x.size]
+    assert (sys.getrefcount(x), sys.getrefcount(out)) == references
+
+
+@inline
+def twice(v):
+    return v + v
+
+
+@inline
+def four_times(v):
+    return twice(twice(v))
+
+
+@njit
+def five_times(v):
+    return four_times(v) + v
+
+
+def test_functions_that_are_no_kernels_may_call_parts():
+    assert five_times(3.0) == 15
+    assert njit(lambda v: five_times(v) + twice(v))(3.0) == 21
+
+
+def test_a_kernel_may_reach_a_part_in_several_ways():
+    @kernel("in", "out")
+    def reach(x, out):
+        out[0] = five_times(x[0]) + four_times(x[0]) + twice(x[0])
+
+    out = np.zeros(1)
+    reach[out.dtype](np.array([3.0]), out)
+    assert out == 33
+
+
+def test_parts_are_no_functions_of_their_own_in_kernels(native):
+    for name, (_, names) in native.items():
+        assert not [n for n in names if "sum_exponentials" in n and "NumbaEnv" not in n], name
 
 
 def test_a_type_that_is_none_is_refused():
