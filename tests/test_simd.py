@@ -297,6 +297,61 @@ def test_the_type_of_vectors():
             assert simd.vector_of(array) == simd.Vector(compute, lanes)
 
 
+# -- polynomials and room -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_polynomials_have_coefficients_for_each_type(dtype):
+    polynomial = simd.polynomial((1.0, -2.0, 0.0, 3.0), (5.0, 7.0))
+    x = np.arange(-20, 44, dtype=dtype)
+    out = np.empty_like(x)
+    mapped(lambda a, b: polynomial(a))(x, x, out)
+    same_bits(out, 5 + 7 * x if dtype == np.float32 else 1 - 2 * x + 3 * x**3)
+
+
+def test_polynomials_of_numbers_round_once_a_step():
+    polynomial = simd.polynomial((1.0, 1.0, 1 / 3))
+    run = compiled(lambda x: polynomial(x))
+    for x in (0.1, -3.7, 1e-9, 12345.678):
+        inner = float(Fraction(1 / 3) * Fraction(x) + 1)
+        assert run(x) == float(Fraction(inner) * Fraction(x) + 1)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_room_has_the_type_that_is_computed_in_or_that_of_the_elements(name):
+    @compiled
+    def make(x, n):
+        return simd.empty(x, n), simd.empty_like(x, n), simd.empty_wide(n)
+
+    stored, _ = STORED[name]
+    for n in (0, 1, 1000):
+        rooms = make(np.zeros(3, stored), n)
+        assert [room.shape for room in rooms] == 3 * [(n,)]
+        assert [room.dtype for room in rooms] == [computed(name), np.dtype(stored), np.dtype(np.float64)]
+        for room in rooms:
+            room[:] = 1
+    with pytest.raises(MemoryError):
+        make(np.zeros(3, stored), 2**59)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_room_on_the_stack(name):
+    @compiled
+    def reverse(x, out, n):
+        room = simd.scratch(x, n)
+        for k in range(n):
+            simd.store(room, k * simd.lanes(x), simd.load(x, k * simd.lanes(x)))
+        for k in range(n):
+            simd.store(out, (n - 1 - k) * simd.lanes(x), simd.load(room, k * simd.lanes(x)))
+
+    stored, kind = STORED[name]
+    for n in (1, 2, 207):
+        x = np.resize(np.arange(1, 100), (n, LANES[name])).astype(kind).view(stored)
+        out = np.zeros_like(x)
+        reverse(x.ravel(), out.ravel(), n)
+        same_bits(out, x[::-1])
+
+
 # -- bits of a float ----------------------------------------------------------------------------------------
 
 

@@ -29,7 +29,6 @@ from fastsoftmax.kernels.exponential import (
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_and_rest, log_in_parts
 from fastsoftmax.kernels.narrow_sums import keep_terms_of_rows, pivots_for, sum_around_peaks, sum_few_around_peaks
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, SPARED_DOUBLE, SPARED_SINGLE, TINY, share
-from fastsoftmax.kernels.storage import room_for_tile
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
 from fastsoftmax.simd import (
     GROUP,
@@ -38,7 +37,6 @@ from fastsoftmax.simd import (
     choose,
     copy_one,
     count_set,
-    empty,
     flush_small,
     fma,
     lanes,
@@ -49,6 +47,7 @@ from fastsoftmax.simd import (
     repeated,
     restore,
     rounded,
+    scratch,
     select,
     splat_wide,
     store,
@@ -101,7 +100,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
     """Write softmax of the rows first to last; for the parameters see `rows.softmax_rows`."""
     high, low = log2e_over(x, temperature)
     width = lanes(x)
-    tile, row = room_for_tile(x, n), empty(x, n)
+    tile, row = scratch(x, n), scratch(x, n // lanes(x) + 1)
     mode = flush_small()
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
@@ -174,7 +173,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
     width = lanes(x)
-    tile, row = room_for_tile(x, n), empty(x, n)
+    tile, row = scratch(x, n), scratch(x, n // lanes(x) + 1)
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
         next_rows = x_start + (r + width) * x_step
@@ -226,7 +225,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     high, low = log2e_over(x, 1.0)
     width = lanes(x)
     in_double = choose(x, n, GROUP) < GROUP  # that is faster, and no result is delicate
-    tile, results = room_for_tile(x, n), empty(x, width)
+    tile, results = scratch(x, n), scratch(x, 1)
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
         next_rows = x_start + (r + width) * x_step

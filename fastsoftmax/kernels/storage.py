@@ -1,9 +1,7 @@
 """Where a kernel keeps exponentials between two passes."""
 
 from fastsoftmax.jit import inline
-from fastsoftmax.simd import empty, is_native, lanes
-
-BLOCK = 16  # elements to which the rows of a tile are rounded up
+from fastsoftmax.simd import empty, is_native
 
 
 @inline
@@ -13,9 +11,3 @@ def room_for_terms(out, n, in_place):
     They need it where `out` has a narrower type than the terms, or is the input, which may be read again.
     """
     return empty(out, n if in_place or not is_native(out) else 0)
-
-
-@inline
-def room_for_tile(x, n):
-    """Return room for a vector's width of rows of n elements, rounded up to whole blocks, in the type of the terms."""
-    return empty(x, lanes(x) * ((n + BLOCK - 1) // BLOCK * BLOCK))

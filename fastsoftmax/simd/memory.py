@@ -42,12 +42,16 @@ def keep_alive(typingctx, array):
 
 @intrinsic(prefer_literal=True)
 def scratch(typingctx, array, vectors):
-    """Return room on the stack for a constant number of vectors, none of which crosses a cache line."""
+    """Return room on the stack for so many vectors, none of which crosses a cache line; in no loop."""
     vector = vector_of(array)
 
     def codegen(context, builder, sig, values):
         element = context.get_data_type(vector.dtype)
-        room = cgutils.alloca_once(builder, ir.ArrayType(element, vectors.literal_value * vector.lanes))
+        one = ir.ArrayType(element, vector.lanes)
+        if isinstance(vectors, types.IntegerLiteral):
+            room = cgutils.alloca_once(builder, one, size=vectors.literal_value)
+        else:
+            room = builder.alloca(one, size=values[1])
         room.align = VECTOR_BITS // 8
         return builder.bitcast(room, element.as_pointer())
 

@@ -4,7 +4,7 @@ They are made as `numpy.empty` does it in Numba, which would be compiled anew fo
 """
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.imputils import impl_ret_new_ref
 from numba.extending import intrinsic
 from numba.np.arrayobj import _empty_nd_impl
@@ -13,12 +13,18 @@ from fastsoftmax.simd.vector import vector_of
 
 
 def _empty(dtype):
-    """Return the type of a 1-d array and the code that makes one of as many elements as the last argument tells."""
+    """Return the type of a 1-d array and the code that makes one of as many elements as the last argument tells.
+
+    Where these are none, neither is any memory.
+    """
     array = types.Array(dtype, 1, "C")
 
     def codegen(context, builder, sig, values):
-        room = _empty_nd_impl(context, builder, array, [values[-1]])
-        return impl_ret_new_ref(context, builder, array, room._getvalue())
+        nothing = ir.Constant(context.get_value_type(array), None)
+        made = cgutils.alloca_once_value(builder, nothing)
+        with builder.if_then(builder.icmp_signed(">", values[-1], values[-1].type(0))):
+            builder.store(_empty_nd_impl(context, builder, array, [values[-1]])._getvalue(), made)
+        return impl_ret_new_ref(context, builder, array, builder.load(made))
 
     return array, codegen
 
