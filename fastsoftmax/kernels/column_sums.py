@@ -40,7 +40,7 @@ from fastsoftmax.kernels.column_pivots import (
     recall_wide,
     sums_of,
 )
-from fastsoftmax.kernels.exponential import add_exactly, add_smaller, exponential
+from fastsoftmax.kernels.exponential import add_exactly, add_smaller, factored_exponential
 from fastsoftmax.kernels.pivot import AIM_DOUBLE, AIM_SINGLE, add_group, hold_out, sum_of_four
 from fastsoftmax.kernels.strips import (
     bring,
@@ -50,6 +50,7 @@ from fastsoftmax.kernels.strips import (
     fetch_four,
     last_column,
     load_rows,
+    near_rows,
     part_of,
     rows_from,
     slots_of,
@@ -59,11 +60,15 @@ from fastsoftmax.kernels.strips import (
 from fastsoftmax.simd import (
     WIDE,
     choose,
+    fma,
+    in_a_line,
     join,
     lanes,
     larger,
     largest_of_four,
     load_wide,
+    prefetch_nearest,
+    quarters,
     select,
     splat,
     splat_group,
@@ -75,6 +80,14 @@ from fastsoftmax.simd import (
 def bias(x):
     """Return from where a sum starts: no term that suits a pivot is larger."""
     return choose(x, 2.0 ** (AIM_SINGLE + RISE + 1), 2.0 ** (AIM_DOUBLE + RISE + 1))
+
+
+@inline
+def add_products(total, a, b):
+    """Return total plus the products of the four vectors of two groups."""
+    a0, a1, a2, a3 = quarters(a)
+    b0, b1, b2, b3 = quarters(b)
+    return fma(a3, b3, fma(a2, b2, fma(a1, b1, fma(a0, b0, total))))
 
 
 @inline
@@ -91,19 +104,23 @@ def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
     high, low = splat_group(x, high), splat_group(x, low)
     total, largest = splat(x, bias(x)), splat(x, -math.inf)
     lost, rest = splat(x, 0.0), splat(x, 0.0)
+    near = near_rows(source)
     for i in range(0, rows, 4):
         fetch_four(soon[0], i, j, rows)
         fetch_four(soon[1], i, j, rows)
         v = load_rows(source, i, j, rows)
+        if lanes(x) == in_a_line(x):
+            for k in range(4):
+                prefetch_nearest(x, source.start + (i + k) * source.pitch + j + near)
         if holds is not None:
             held, v = hold_out(held, v)
-        e, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
+        large, a, b, _ = factored_exponential(larger(group_floor, v), high, low, group_magic)
         if terms is not None:
-            store_rows(terms, i, j, rows, e)
+            store_rows(terms, i, j, rows, fma(a, b, large))
         largest = larger(largest_of_four(v), largest)
         total, lost_here = add_group(total, large)
         lost = lost + sum_of_four(lost_here)
-        rest = rest + sum_of_four(small)
+        rest = add_products(rest, a, b)
     return total, lost, rest, largest, held
 
 

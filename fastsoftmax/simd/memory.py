@@ -65,10 +65,10 @@ def in_a_line(typingctx, array):
     return types.intp(array), lambda context, builder, sig, values: ir.Constant(ir.IntType(64), count)
 
 
-def _prefetch(array, is_written):
+def _prefetch(array, is_written, locality=2):
     def codegen(context, builder, sig, values):
         pointer = address(context, builder, array, *values, ir.IntType(8))
-        call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, I32(is_written), I32(2), I32(1)])
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, I32(is_written), I32(locality), I32(1)])
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
@@ -78,6 +78,12 @@ def _prefetch(array, is_written):
 def prefetch(typingctx, array, index):
     """Ask for the cache line of array[index] to be brought near; no index is wrong."""
     return _prefetch(array, 0)
+
+
+@intrinsic
+def prefetch_nearest(typingctx, array, index):
+    """Ask for the cache line of array[index] to be brought into the nearest cache; no index is wrong."""
+    return _prefetch(array, 0, locality=3)
 
 
 @intrinsic
