@@ -18,12 +18,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import config, njit, types
 from numba.core.compiler_lock import global_compiler_lock
 
 from fastsoftmax.cache import DiskCache
 from fastsoftmax.elements import Elements
 from fastsoftmax.pipeline import KernelCompiler, PartCompiler
+
+if config.DISABLE_JIT:
+    raise ImportError("fastsoftmax is compiled by Numba and does nothing without: unset NUMBA_DISABLE_JIT")
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
 _KERNEL_OPTIONS = {**_OPTIONS, "pipeline_class": KernelCompiler}

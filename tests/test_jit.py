@@ -194,6 +194,14 @@ def test_parts_are_no_functions_of_their_own_in_kernels(native):
         assert not [n for n in names if "sum_exponentials" in n and "NumbaEnv" not in n], name
 
 
+def test_without_numba_the_import_says_what_to_do(tmp_path):
+    out = run_python(
+        "try:\n    import fastsoftmax\nexcept ImportError as error:\n    print(error)",
+        env={"NUMBA_DISABLE_JIT": "1", "FASTSOFTMAX_CACHE_DIR": str(tmp_path)}.items(),
+    )
+    assert "unset NUMBA_DISABLE_JIT" in out
+
+
 def test_a_type_that_is_none_is_refused():
     with pytest.raises((AttributeError, KeyError, TypeError)):
         rows.softmax_rows[np.dtype("U3")]

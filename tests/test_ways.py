@@ -6,6 +6,8 @@ import pytest
 from helpers import FLOATS, OPS, assert_exact, call, family, same_bits
 
 import fastsoftmax
+from fastsoftmax.kernels import narrow
+from fastsoftmax.simd import GROUP, WIDE
 
 # For each way: the method, the reduced axis, and shapes with that axis last.
 WAYS = {
@@ -118,3 +120,11 @@ def test_the_ways_are_what_they_are_called():
             x = np.zeros((rows, n) if axis == 1 else (n, rows), np.float32)
             if n > 1:
                 assert fastsoftmax.explain(x, axis).startswith(name + ":"), (way, x.shape)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_rows_that_are_no_group_of_vectors_are_narrow(dtype):
+    # kernels of rows read and write a group at least
+    name = np.dtype(dtype).name
+    for n in range(1, GROUP * WIDE * (2 if name == "float32" else 1)):
+        assert all(narrow.is_narrow(rows, n, name) for rows in (1, 7, 8, 1000)), n
