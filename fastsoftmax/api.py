@@ -244,7 +244,7 @@ def _logsumexp(
         return weighted_logsumexp(a, b, axes, mask, dtype, return_sign)
     result = np.empty(kept, dtype)
     if a.size:
-        Work("logsumexp", a, result, axes, 1.0, way, mask).run()
+        Work("logsumexp", a, result, axes, 1.0, way, mask, fresh=True).run()
     else:
         result.fill(-np.inf)
     sign = np.where(np.isneginf(result), 0, np.where(np.isnan(result), result, 1)).astype(dtype)
@@ -271,7 +271,7 @@ def _elementwise(op: str, x: Any, axis: Any, out: Array | None, where: Any, temp
     if arrays.is_plain(dtype) or not suits_kernels(temperature, dtype):
         arrays.write(result, getattr(plain, op)(x, axes, mask, temperature))
     else:
-        Work(op, x, result, axes, temperature, way, mask).run()
+        Work(op, x, result, axes, temperature, way, mask, fresh=out is None).run()
     return result[()] if out is None else out
 
 

@@ -59,7 +59,7 @@ def explain(x: Any, axis: Any = None, *, op: str = "softmax", method: str = "aut
         return f"plain NumPy: no kernel computes {dtype}"
     kept = tuple(s for i, s in enumerate(x.shape) if i not in axes)
     out = np.empty(kept, dtype) if op == "logsumexp" else arrays.fresh_like(x, dtype)
-    work = Work(op, x, out, axes, 1.0, way, None)
+    work = Work(op, x, out, axes, 1.0, way, None, fresh=True)
     through = work.way_through()
     reason = REASONS[through].format(n=work.n)
     if work.threaded and threads.get_num_threads() > 1:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastsoftmax import team, threads
 from fastsoftmax.arrays import NATIVE, Array, maker_of
-from fastsoftmax.engine import LONG, THREADED, has_room_for_terms, strips
+from fastsoftmax.engine import LONG, PAST_CACHES, THREADED, has_room_for_terms, strips
 from fastsoftmax.jit import Kernel
 from fastsoftmax.kernels import columns, narrow, rows
 from fastsoftmax.team import AT_ONCE
@@ -73,12 +73,13 @@ def _share(op: str, axis: int | None, x: Array, result: Array) -> None:
 
 
 def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
-    """Tell whether a result of a shape for x can be written straight into `out`."""
+    """Tell whether a result of a shape for x can be written straight into `out`, and through the caches."""
     return (
         type(out) is np.ndarray
         and out.dtype == x.dtype
         and out.shape == shape
         and out.flags.carray
+        and out.nbytes < PAST_CACHES
         and not np.may_share_memory(out, x)
     )
 

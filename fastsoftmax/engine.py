@@ -22,8 +22,10 @@ from fastsoftmax import arrays, team, threads
 from fastsoftmax.arrays import Array
 from fastsoftmax.kernels import columns, narrow
 from fastsoftmax.kernels.long_row import LongRow
+from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_LARGE, OUT_IS_X
 from fastsoftmax.kernels.strips import CHUNK
 from fastsoftmax.ladder import Way
+from fastsoftmax.simd import READS_FLOAT16
 
 THREADED = 2**18  # elements from which on threads pay, even where they must be woken
 WIDEST = 4096  # bytes of a row that make a strip of columns
@@ -33,6 +35,8 @@ NARROWEST = 64  # columns of a plane that do not share a strip with those of oth
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
+PAST_CACHES = 2**26  # bytes of a result from which on it is written past the caches, ...
+IN_CACHE = 2**18  # ... if no row has more: its terms stay in a near one meanwhile
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it
 #: Temperatures for kernels, which multiply by the inverse in two parts: neither may overflow, nor the second vanish.
 TEMPERATURES = {"float32": (2.0**-20, 2.0**100), "float64": (2.0**-50, 2.0**900)}
@@ -64,6 +68,8 @@ class Work:
         Of the ladder.
     mask : ndarray of bool or None
         Which elements take part.
+    fresh : bool
+        Whether `out` was made for this call. Then its pages are new, and have just been cleared in the caches.
     """
 
     def __init__(
@@ -75,9 +81,10 @@ class Work:
         temperature: float,
         way: Way,
         mask: Array | None,
+        fresh: bool,
     ) -> None:
         self.op, self.x, self.out, self.axes = op, x, out, axes
-        self.temperature, self.way, self.mask = temperature, way, mask
+        self.temperature, self.way, self.mask, self.fresh = temperature, way, mask, fresh
         self.kept = tuple(a for a in range(x.ndim) if a not in axes)
         self.n = arrays.size_of(x.shape, axes)
         self.reduces = op == "logsumexp"
@@ -107,7 +114,8 @@ class Work:
     def _is_plain(self) -> bool:
         """Tell whether kernels can read x and write `out` as they lie."""
         same = self.out.dtype == self.x.dtype
-        known = self.x.dtype in arrays.NATIVE or (self.way.tuned and arrays.is_half(self.x.dtype))
+        is_half = arrays.is_half(self.x.dtype) and (READS_FLOAT16 or self.x.dtype != np.float16)
+        known = self.x.dtype in arrays.NATIVE or (self.way.tuned and is_half)
         return same and known and self.mask is None and self.temperature > 0
 
     @functools.cached_property
@@ -159,8 +167,15 @@ class Work:
                 LongRow(self.op, *place, n, temperature, self._in_place(), self.threaded).run()
             return
         before = x, x_start, x_step, out, out_start, out_step
-        behind = n, int(self._in_place()), temperature
+        behind = n, self._kind_of_out(), temperature
         team.share(self._row_kernel(), x.dtype, rows, n, before, behind, threaded=self.threaded)
+
+    def _kind_of_out(self) -> int:
+        """Return what kernels of rows are to take the result for."""
+        if self._in_place():
+            return OUT_IS_X
+        is_large = self.out.nbytes >= PAST_CACHES and self.n * self.out.itemsize <= IN_CACHE
+        return OUT_IS_LARGE if is_large and not self.fresh else OUT_IS_APART
 
     def _row_kernel(self) -> Any:
         kernels = narrow if self._is_narrow() else self.way.kernels
@@ -224,7 +239,7 @@ class Work:
         flat = tile.reshape(-1)
         result = np.empty(rows, dtype) if self.reduces else flat
         kernel = self._row_kernel()[dtype]
-        kernel(flat, 0, self.n, result, 0, 1 if self.reduces else self.n, 0, rows, self.n, 1, temperature)
+        kernel(flat, 0, self.n, result, 0, 1 if self.reduces else self.n, 0, rows, self.n, OUT_IS_X, temperature)
         if mask is not None and not self.reduces:
             np.copyto(tile, 0.0 if self.op == "softmax" else -np.inf, where=~mask)
         arrays.write(out, result.reshape(out.shape))

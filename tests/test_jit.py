@@ -70,6 +70,22 @@ def test_code_for_avx2(tmp_path):
     assert not MATH.intersection(names)
 
 
+@pytest.mark.skipif(not X86, reason="not this machine's instructions")
+def test_float16_on_a_processor_that_cannot_read_it(tmp_path):
+    env = {"FASTSOFTMAX_CACHE_DIR": str(tmp_path), "NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "+sse4.2"}
+    run_python(
+        """if True:
+        import numpy as np
+        from fastsoftmax import softmax
+
+        x = np.random.default_rng(0).normal(size=(9, 70)).astype(np.float16)
+        expected = softmax(x.astype(np.float32), axis=1).astype(np.float16)
+        assert np.array_equal(softmax(x, axis=1), expected)
+        """,
+        env=env.items(),
+    )
+
+
 def test_nothing_calls_the_mathematical_library(native):
     for name, (_, names) in native.items():
         assert not MATH.intersection(names), name

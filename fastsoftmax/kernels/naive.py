@@ -16,7 +16,7 @@ from fastsoftmax.simd import store_one
 
 
 @kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write e^x / sum of e^x."""
     for r in range(first, last):
         to = out_start + r * out_step
@@ -25,7 +25,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
 
 
 @kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write x - log of the sum of e^x."""
     for r in range(first, last):
         start = x_start + r * x_step
@@ -34,7 +34,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 
 
 @kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write log of the sum of e^x."""
     for r in range(first, last):
         total = sum_exp(x, x_start + r * x_step, n, 0.0, 1.0 / temperature, None, 0)

@@ -96,7 +96,7 @@ def store_shares(tile, out, start, step, n, inverse, inverse_low):
 
 
 @kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write softmax of the rows first to last; for the parameters see `rows.softmax_rows`."""
     high, low = log2e_over(x, temperature)
     width = lanes(x)
@@ -168,7 +168,7 @@ def store_log_shares(tile, out, start, step, n, maximum, log, scale, scale_low):
 
 
 @kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write log_softmax of the rows first to last."""
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
@@ -220,7 +220,7 @@ def logsumexp_near_zero(x, tile, column, n):
 
 
 @kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write logsumexp of the rows first to last; the temperature is 1."""
     high, low = log2e_over(x, 1.0)
     width = lanes(x)

@@ -36,7 +36,7 @@ def maximum_and_sum(x, start, n, factor):
 
 
 @kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write e^(x - max) / sum."""
     for r in range(first, last):
         start = x_start + r * x_step
@@ -47,7 +47,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
 
 
 @kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write (x - max) - log of the sum."""
     for r in range(first, last):
         start = x_start + r * x_step
@@ -57,7 +57,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 
 
 @kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write max + log of the sum."""
     for r in range(first, last):
         maximum, total = maximum_and_sum(x, x_start + r * x_step, n, 1.0 / temperature)

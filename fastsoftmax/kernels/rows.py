@@ -35,7 +35,7 @@ from fastsoftmax.kernels.row_sums import (
     rows_together,
     sum_rows,
 )
-from fastsoftmax.kernels.storage import room_for_terms
+from fastsoftmax.kernels.storage import OUT_IS_LARGE, room_for_terms
 from fastsoftmax.simd import (
     FLUSHES,
     choose,
@@ -44,18 +44,26 @@ from fastsoftmax.simd import (
     keep_alive,
     lanes,
     larger,
+    load,
+    load_first,
     load_group,
     load_wide,
     pointer_to,
+    prefetch_to_write,
     restore,
     rounded,
     scratch,
     select,
     smaller,
+    splat,
     splat_group,
     store,
+    store_first,
     store_one,
+    store_past_caches,
     terms_in,
+    to_aligned,
+    wait_for_stores,
 )
 
 ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "real")
@@ -106,15 +114,35 @@ def scale_terms(terms, j, n, end, inverse, inverse_low, out, to):
     store(out, to + n - width, share(end, high, low))
 
 
+@inline
+def ask_for_ends(out, to, n):
+    """Ask in time for the lines at the ends of a row: only whole lines go past the caches."""
+    prefetch_to_write(out, to)
+    prefetch_to_write(out, to + n - 1)
+
+
+@inline
+def scale_terms_past_caches(terms, j, n, end, inverse, inverse_low, out, to):
+    """Do what `scale_terms` does, past the caches."""
+    width, high, low = lanes(out), splat(out, inverse), splat(out, inverse_low)
+    store(terms, j + n - 4 * width, end)
+    i = to_aligned(out, to)
+    store_first(out, to, share(load(terms, j), high, low), i)
+    while i + width <= n:
+        store_past_caches(out, to + i, share(load(terms, j + i), high, low))
+        i += width
+    store_first(out, to + i, share(load_first(terms, j + i, n - i), high, low), n - i)
+
+
 @kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write softmax of the rows first to last.
 
-    Row r begins at x[x_start + r * x_step] and goes to out[out_start + r * out_step]; `in_place` tells that the two
-    are one.
+    Row r begins at x[x_start + r * x_step] and goes to out[out_start + r * out_step]; `out_is` tells what
+    that is (`storage.py`).
     """
-    together = rows_together(x, n)
-    room = room_for_terms(out, together * n, in_place)
+    together = 1 if out_is == OUT_IS_LARGE else rows_together(x, n)  # what is written must not come in floods
+    room = room_for_terms(out, together * n, out_is)
     x, out = pointer_to(x), pointer_to(out)
     terms, in_out = terms_in(room, out)
     j_step = out_step * in_out + n * (1 - in_out)
@@ -126,6 +154,8 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
         rows = min(together, last - r)
         start, to = x_start + r * x_step, out_start + r * out_step
         j = to * in_out
+        if out_is == OUT_IS_LARGE:
+            ask_for_ends(out, to, n)
         distrusted, patience = sum_rows(
             x, start, x_step, rows, n, terms, j, j_step, True, high, low, None, temperature, kept, distrusted, patience
         )
@@ -136,7 +166,13 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
             else:
                 end = load_group(kept, ENDS + k * 4 * lanes(x))
                 inverse, inverse_low = inverse_of(out, np.float64(kept[TOTAL + k]), np.float64(kept[LOST + k]))
-                scale_terms(terms, j + k * j_step, n, end, inverse, inverse_low, out, write_to)
+                of_row = j + k * j_step
+                if out_is == OUT_IS_LARGE:
+                    scale_terms_past_caches(terms, of_row, n, end, inverse, inverse_low, out, write_to)
+                else:
+                    scale_terms(terms, of_row, n, end, inverse, inverse_low, out, write_to)
+    if out_is == OUT_IS_LARGE:
+        wait_for_stores()
     restore(mode)
     keep_alive(room)
 
@@ -195,6 +231,23 @@ def subtract_log_sum(x, start, n, out, to, log_high, log_low, temperature, maxim
 
 
 @inline
+def subtract_log_sum_past_caches(x, start, n, out, to, log_high, log_low, temperature):
+    """Do what `subtract_log_sum` does where no element is a peak, past the caches."""
+    width = lanes(x)
+    scale, scale_low = one_over(x, temperature)
+    scale, scale_low, lowest = splat(x, scale), splat(x, scale_low), splat(x, lowest_of(x))
+    high, low = splat(x, -log_high), splat(x, -log_low)
+    i = to_aligned(out, to)
+    store_first(out, to, minus_log_sum(load(x, start), lowest, scale, scale_low, high, low), i)
+    while i + width <= n:
+        store_past_caches(out, to + i, minus_log_sum(load(x, start + i), lowest, scale, scale_low, high, low))
+        i += width
+    rest = n - i
+    v = load_first(x, start + i, rest)
+    store_first(out, to + i, minus_log_sum(v, lowest, scale, scale_low, high, low), rest)
+
+
+@inline
 def subtract_peak(x, start, n, out, to, peak, log, log_low, temperature):
     """Write (x - peak) / temperature - log. What is written for the peak keeps the logarithm's precision."""
     inverse = 1.0 / temperature
@@ -214,9 +267,9 @@ def keep_logarithms(kept):
 
 
 @kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write log_softmax of the rows first to last, which lie as in `softmax_rows`."""
-    together = rows_together(x, n)
+    together = 1 if out_is == OUT_IS_LARGE else rows_together(x, n)
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
@@ -224,8 +277,11 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
     for r in range(first, last, together):
         rows = min(together, last - r)
         start, to = x_start + r * x_step, out_start + r * out_step
+        if out_is == OUT_IS_LARGE:
+            ask_for_ends(out, to, n)
+        soon, at, step = (x, start, x_step) if out_is == OUT_IS_LARGE else (out, to, out_step)
         distrusted, patience = sum_rows(
-            x, start, x_step, rows, n, out, to, out_step, None, high, low, True, temperature, kept, distrusted, patience
+            x, start, x_step, rows, n, soon, at, step, None, high, low, True, temperature, kept, distrusted, patience
         )
         keep_logarithms(kept)
         for k in range(rows):
@@ -233,12 +289,17 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             log_others, log_others_low = float(kept[LOG_OTHERS + k]), float(kept[LOG_OTHERS_LOW + k])
             if log_others == NO_PEAK:
                 log, log_low = float(kept[FIRST + k]), float(kept[SECOND + k])
-                subtract_log_sum(x, place, n, out, write_to, log, log_low, temperature, None, None)
+                if out_is == OUT_IS_LARGE:
+                    subtract_log_sum_past_caches(x, place, n, out, write_to, log, log_low, temperature)
+                else:
+                    subtract_log_sum(x, place, n, out, write_to, log, log_low, temperature, None, None)
             elif math.isnan(log_others):
                 careful_log_softmax(x, place, n, out, write_to, temperature)
             else:
                 peak = float(kept[MAXIMUM + k])
                 subtract_peak(x, place, n, out, write_to, peak, log_others, log_others_low, temperature)
+    if out_is == OUT_IS_LARGE:
+        wait_for_stores()
 
 
 @inline
@@ -260,7 +321,7 @@ def is_surely_delicate(x, result):
 
 
 @kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write logsumexp of the rows first to last to out[out_start + r * out_step]; the temperature is 1."""
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)

@@ -23,7 +23,7 @@ def finite_or_zero(maximum):
 
 
 @kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write e^(x - max) / sum of e^(x - max)."""
     for r in range(first, last):
         start, to = x_start + r * x_step, out_start + r * out_step
@@ -32,7 +32,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
 
 
 @kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write (x - max) - log of the sum of e^(x - max)."""
     for r in range(first, last):
         start = x_start + r * x_step
@@ -42,7 +42,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 
 
 @kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write max + log of the sum of e^(x - max)."""
     for r in range(first, last):
         start = x_start + r * x_step

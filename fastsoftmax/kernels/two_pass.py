@@ -117,7 +117,7 @@ def is_sound(total, pivot):
 
 
 @kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write 2^f · 2^(n - pivot) / total."""
     high, low = log2e_over(x, temperature)
     shrink = choose(x, SHRINK_SINGLE, SHRINK_DOUBLE)
@@ -138,7 +138,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, i
 
 
 @kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write x - (log total + pivot · ln 2), the subtrahend in two parts."""
     high, low = log2e_over(x, temperature)
     scale, scale_low = one_over(x, temperature)
@@ -155,7 +155,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 
 
 @kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, in_place, temperature):
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write log total + pivot · ln 2."""
     high, low = log2e_over(x, 1.0)
     for r in range(first, last):

@@ -59,17 +59,21 @@ from fastsoftmax.simd.memory import (
     store,
     store_first,
     store_one,
+    store_past_caches,
+    to_aligned,
+    wait_for_stores,
 )
 from fastsoftmax.simd.polynomial import polynomial
 from fastsoftmax.simd.room import empty, empty_like, empty_wide, is_native, terms_in
 from fastsoftmax.simd.table import lookup_table
-from fastsoftmax.simd.vector import GROUP, WIDE, Vector, vector_of
+from fastsoftmax.simd.vector import GROUP, READS_FLOAT16, WIDE, Vector, vector_of
 
 __all__ = [
     "FLUSHES",
     "GROUP",
     "NODES",
     "NODE_SHIFT",
+    "READS_FLOAT16",
     "WIDE",
     "Vector",
     "absolute",
@@ -128,8 +132,11 @@ __all__ = [
     "store_columns",
     "store_first",
     "store_one",
+    "store_past_caches",
     "sum_lanes",
     "terms_in",
+    "to_aligned",
     "vector_of",
+    "wait_for_stores",
     "widened",
 ]

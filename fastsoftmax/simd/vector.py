@@ -13,6 +13,7 @@ IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 _, CPU_NAME, _ = cpu_target.target_context.codegen().magic_tuple()
 FEATURES = cpu_target.target_context.codegen()._tm_features
 HAS_AVX512 = "+avx512f" in FEATURES
+READS_FLOAT16 = not IS_X86 or "+f16c" in FEATURES  # without, LLVM calls functions that are not there
 VECTOR_BITS = 512 if HAS_AVX512 else 256
 WIDE = VECTOR_BITS // 64  # lanes of a vector of float64
 GROUP = 4  # vectors that are worked on together
