@@ -83,11 +83,11 @@ def bias(x):
 
 
 @inline
-def add_products(total, a, b):
-    """Return total plus the products of the four vectors of two groups."""
+def sum_of_products(a, b):
+    """Return the sum of the products of the four vectors of two groups."""
     a0, a1, a2, a3 = quarters(a)
     b0, b1, b2, b3 = quarters(b)
-    return fma(a3, b3, fma(a2, b2, fma(a1, b1, fma(a0, b0, total))))
+    return fma(a0, b0, a1 * b1) + fma(a2, b2, a3 * b3)
 
 
 @inline
@@ -120,7 +120,7 @@ def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
         largest = larger(largest_of_four(v), largest)
         total, lost_here = add_group(total, large)
         lost = lost + sum_of_four(lost_here)
-        rest = add_products(rest, a, b)
+        rest = rest + sum_of_products(a, b)  # at once: one after the other, equal ones would be rounded the same way
     return total, lost, rest, largest, held
 
 
