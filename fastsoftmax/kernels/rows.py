@@ -38,6 +38,7 @@ from fastsoftmax.kernels.row_sums import (
 from fastsoftmax.kernels.storage import OUT_IS_LARGE, room_for_terms
 from fastsoftmax.simd import (
     FLUSHES,
+    NODES,
     choose,
     flush_small,
     fma,
@@ -75,6 +76,7 @@ SPARED_SINGLE, SPARED_DOUBLE = (2.0**25, 2.0**100) if FLUSHES else (1.0, 1.0)
 # or it might be no normal number, and the inverse of the sum is shrunk.
 LIFT_SINGLE, LIFT_DOUBLE = 36, 100
 SHRINK_SINGLE, SHRINK_DOUBLE = 2.0**-LIFT_SINGLE, 2.0**-LIFT_DOUBLE
+NEAR_ZERO_SINGLE = 0.5 if NODES[32] == 16 else 1.0  # with fewer nodes small parts are larger, and what they lose
 TINY = 0.99e-3  # a logsumexp nearer 0 than 1e-3 may err by one ulp of 1.0; one just above may be computed below
 
 
@@ -305,7 +307,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 @inline
 def near_zero(x):
     """Return under which size a logsumexp is so near 0 that its last place is under the last place of the sum."""
-    return choose(x, 0.5, 1.0)
+    return choose(x, NEAR_ZERO_SINGLE, 1.0)
 
 
 @inline
