@@ -13,7 +13,6 @@ import numpy as np
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import (
-    LOG2E,
     MAGIC_DOUBLE,
     add_exactly,
     add_smaller,
@@ -220,7 +219,7 @@ def plain_exponential(v):
 @inline
 def plain_exponential_of_single(v):
     """Return e^v, but no more than e^2, as float64: one part is enough where v is a float32, or has been."""
-    return exponential_in_short(widened(at_most_2(v)), 8.0 * LOG2E, MAGIC_DOUBLE + 8.0 * 1023.0)
+    return exponential_in_short(widened(at_most_2(v)))
 
 
 @inline

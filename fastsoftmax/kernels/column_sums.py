@@ -109,7 +109,7 @@ def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
         fetch_four(soon[0], i, j, rows)
         fetch_four(soon[1], i, j, rows)
         v = load_rows(source, i, j, rows)
-        if lanes(x) == in_a_line(x):
+        if lanes(x) == in_a_line(x):  # as a part of its own this is worth nothing: it is compiled to another order
             for k in range(4):
                 prefetch_nearest(x, source.start + (i + k) * source.pitch + j + near)
         if holds is not None:

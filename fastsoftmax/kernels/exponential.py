@@ -198,10 +198,11 @@ def exponential(v, high, low, magic):
 
 
 @inline
-def exponential_in_short(v, high, magic):
-    """Return e^v · 2^-pivot of float64 lanes that have been float32: to 2^-41, and for v that are not large."""
-    steps = fma(v, high, magic)
-    f = fma(v, high, magic - steps)
+def exponential_in_short(v):
+    """Return e^v of float64 lanes that have been float32, and are not large: to 2^-41."""
+    magic = MAGIC_DOUBLE + N_DOUBLE * 1023.0
+    steps = fma(v, N_DOUBLE * LOG2E, magic)
+    f = fma(v, N_DOUBLE * LOG2E, magic - steps)
     large = add_node(exact_node(steps), steps)
     return fma(large * f, slope_in_short(f), large)
 
