@@ -135,7 +135,9 @@ exact_node = lookup_table(  # correctly rounded
 deviation = lookup_table(bits_of(_DEVIATIONS_HERE, np.float32), bits_of(DOUBLE_DEVIATIONS, np.float64))
 
 
-slope_of_exp2 = polynomial(DOUBLE, SINGLE if NODES[32] == 16 else SINGLE_OF_8)  # (2^(f/N) - 1) / f
+_SLOPE = DOUBLE, SINGLE if NODES[32] == 16 else SINGLE_OF_8
+slope_of_exp2 = polynomial(*_SLOPE)  # (2^(f/N) - 1) / f
+slope_in_long_loop = polynomial(*_SLOPE, keeps_whole=True)  # the same, where that is faster: not in loops down columns
 slope_in_short = polynomial(DOUBLE_IN_SHORT)
 
 
@@ -179,14 +181,20 @@ def pivot_in(x, magic):
 
 
 @inline
-def factored_exponential(v, high, low, magic):
-    """Return (large, a, b, steps): large + a·b is e^v · 2^-pivot, a normal number; high + low = N·log2(e).
+def reduced(v, high, low, magic):
+    """Return (large, f, steps): large · 2^(f/N) is e^v · 2^-pivot, a normal number; high + low = N·log2(e).
 
     In `steps` (the magic number + N·n + j) the exponents can be compared, by their bits even where they are NaN.
     """
     steps = fma(v, high, magic)
     f = fma(v, high, magic - steps) + fma(v, low, deviation(steps))
-    large = add_node(node(steps), steps)
+    return add_node(node(steps), steps), f, steps
+
+
+@inline
+def factored_exponential(v, high, low, magic):
+    """Return (large, a, b, steps): large + a·b is what `reduced` tells."""
+    large, f, steps = reduced(v, high, low, magic)
     return large, large * f, slope_of_exp2(f), steps
 
 

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import add_exactly, add_smaller, factored_exponential, magic_number, nodes
+from fastsoftmax.kernels.exponential import add_exactly, add_smaller, magic_number, nodes, reduced, slope_in_long_loop
 from fastsoftmax.simd import (
     all_in_range,
     any_set,
@@ -197,7 +197,8 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
                 for k in range(i, i + width, in_a_line(x)):
                     prefetch(x, start + k + AHEAD * lanes(x))
                 v = bounded(load_group(x, start + i), floor, limit)
-                large, a, b, steps = factored_exponential(v, high, low, magic)
+                large, f, steps = reduced(v, high, low, magic)
+                a, b = large * f, slope_in_long_loop(f)
                 if keeps is not None:
                     store(terms, j + i, fma(a, b, large))
                 if terms is not None:
@@ -215,7 +216,8 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
                 break
             total, rest = add_group(total, rest)
     v = bounded(load_group(x, start + last), floor, limit)
-    large, a, b, steps = factored_exponential(v, high, low, magic)
+    large, f, steps = reduced(v, high, low, magic)
+    a, b = large * f, slope_in_long_loop(f)
     seen = note_steps(seen, steps)
     end = fma(a, b, large)
     before = total

@@ -6,8 +6,13 @@ from numba.extending import intrinsic
 from fastsoftmax.simd.vector import HAS_AVX512, Vector, call
 
 
-def polynomial(double, single=()):
-    """Return a function of a vector, or of a float64: c0 + c1·x + c2·x² + ..., where c0, c1, ... are for its type."""
+def polynomial(double, single=(), keeps_whole=False):
+    """Return a function of a vector, or of a float64: c0 + c1·x + c2·x² + ..., where c0, c1, ... are for its type.
+
+    With `keeps_whole` LLVM does not know that a coefficient is the same number in every lane. So it never saves a
+    register by repeating that number wherever it is wanted, which takes the time of an addition: it stays in a register
+    or comes from memory as a whole vector. Where registers are few, that is so in any case.
+    """
 
     @intrinsic
     def by_horners_rule(typingctx, x):
@@ -17,7 +22,7 @@ def polynomial(double, single=()):
 
         def codegen(context, builder, sig, values):
             (value,) = values
-            *others, result = [_constant(builder, value.type, suffix, c) for c in coefficients]
+            *others, result = [_constant(builder, value.type, suffix, c, keeps_whole) for c in coefficients]
             for c in reversed(others):
                 result = call(builder, f"llvm.fma.{suffix}", value.type, [result, value, c])
             return result
@@ -27,13 +32,11 @@ def polynomial(double, single=()):
     return by_horners_rule
 
 
-def _constant(builder, llvm_type, suffix, number):
-    """Return a number, or a vector with it in every lane.
-
-    Where registers are few the vector stays in memory as a whole, from where arithmetic takes it: LLVM, if it knew that
-    all lanes are one number, would repeat that in a register wherever it is wanted.
-    """
+def _constant(builder, llvm_type, suffix, number, keeps_whole):
+    """Return a number, or a vector with it in every lane."""
     if not isinstance(llvm_type, ir.VectorType):
         return llvm_type(number)
     repeated = ir.Constant(llvm_type, [number] * llvm_type.count)
-    return repeated if HAS_AVX512 else call(builder, f"llvm.arithmetic.fence.{suffix}", llvm_type, [repeated])
+    if HAS_AVX512 and not keeps_whole:
+        return repeated
+    return call(builder, f"llvm.arithmetic.fence.{suffix}", llvm_type, [repeated])
