@@ -77,6 +77,7 @@ SPARED_SINGLE, SPARED_DOUBLE = (2.0**25, 2.0**100) if FLUSHES else (1.0, 1.0)
 LIFT_SINGLE, LIFT_DOUBLE = 36, 100
 SHRINK_SINGLE, SHRINK_DOUBLE = 2.0**-LIFT_SINGLE, 2.0**-LIFT_DOUBLE
 NEAR_ZERO_SINGLE = 0.5 if NODES[32] == 16 else 1.0  # with fewer nodes small parts are larger, and what they lose
+WORTH_ALIGNING = 8  # groups of a row from which on it pays that each vector is written to one line
 TINY = 0.99e-3  # a logsumexp nearer 0 than 1e-3 may err by one ulp of 1.0; one just above may be computed below
 
 
@@ -111,8 +112,12 @@ def scale_terms(terms, j, n, end, inverse, inverse_low, out, to):
     """Write terms / sum, those of the last group, which may overlap the one before, from `end`."""
     width = 4 * lanes(out)
     high, low = splat_group(out, inverse), splat_group(out, inverse_low)
-    for i in range(0, n - width, width):
+    head = load(terms, j)  # before it may be written to
+    first = to_aligned(out, to) if n >= WORTH_ALIGNING * width else 0
+    for i in range(first, n - width, width):
         store(out, to + i, share(load_group(terms, j + i), high, low))
+    if first > 0:
+        store(out, to, share(head, splat(out, inverse), splat(out, inverse_low)))
     store(out, to + n - width, share(end, high, low))
 
 
