@@ -50,7 +50,7 @@ from fastsoftmax.simd import (
 
 PIECE = 2**16  # elements; the last piece may be up to twice as long
 SUMS = 3  # numbers that are kept of a piece: its sum in two parts, and its largest term or a little more
-SPARSELY = 2048  # elements of a row of which a vector is looked at for the pivot
+SPARSELY = 2048  # elements of a row of which a group is looked at for the pivot
 
 
 @inline
@@ -64,7 +64,7 @@ def ends_of(piece, n):
 def guess(x, start, n, temperature, pivot):
     """Write a guessed pivot into pivot[0]."""
     high, _ = log2e_over(x, temperature)
-    pivot[0], _ = guess_pivot(x, start, n, SPARSELY, high, math.inf)
+    pivot[0], _ = guess_pivot(x, start, n, SPARSELY, high, 0)  # however much it spans: here one thread reads for all
 
 
 @kernel("in", "int", "int", "int", "int", "reals")

@@ -53,6 +53,7 @@ SOON = 2  # groups ahead that memory to write to is asked for; many would be in 
 FEW_GROUPS = 8  # after which the small parts are added, exactly: equal ones would all be rounded the same way
 AIM_SINGLE, AIM_DOUBLE = 59, 480  # a term of the lowest exponent over one of this is 0
 HEADROOM = 16  # 2 to this power times the term at the pivot is the ceiling: all terms of a lane, and a poor guess
+MANY_EXPONENTS, MANY_GROUPS = 36, 24  # of a row whose largest may well be HEADROOM above those at its ends
 AIMED_SINGLE, AIMED_DOUBLE = 2.0**AIM_SINGLE, 2.0**AIM_DOUBLE
 CEILING_SINGLE, CEILING_DOUBLE = 2.0 ** (AIM_SINGLE + HEADROOM), 2.0 ** (AIM_DOUBLE + HEADROOM)
 
@@ -277,16 +278,22 @@ def pivot_for(x, maximum, high):
 
 @inline
 def guess_pivot(x, start, n, step, high, max_spread):
-    """Return a pivot, guessed from the ends of a row, a long one's inside, too, a vector in `step` elements.
+    """Return a pivot, guessed from the ends of a row, a long one's inside, too, a group in `step` elements.
 
-    And whether the terms at the ends span more than `max_spread` exponents. A bad guess costs time only.
+    And whether the terms at the ends span more than `max_spread` exponents. Where they span many, if fewer, a quarter
+    of a row of many groups is looked at: its largest may well be far above those at the ends. A bad guess costs time only.
     """
-    left, right = load_group(x, start), load_group(x, start + n - 4 * lanes(x))
-    sample = largest_of_four(larger(right, left))
-    spread = (sample - smallest_of_four(smaller(right, left))) * (high / nodes(x))
-    is_spread = any_set(select(spread < MAX_GUESS, spread, 0.0) >= max_spread)
-    if n >= SEGMENT:  # worth the wait for memory
-        for i in range(step, n - lanes(x), step):
-            sample = larger(load(x, start + i), sample)
-    pivot = np.rint(float(largest(sample)) * (high / nodes(x))) - aim(x)
+    width = 4 * lanes(x)
+    left, right = load_group(x, start), load_group(x, start + n - width)
+    sample = larger(right, left)
+    spread = (largest_of_four(sample) - smallest_of_four(smaller(right, left))) * (high / nodes(x))
+    spread = select(spread < MAX_GUESS, spread, 0.0)
+    is_spread = any_set(spread >= max_spread)
+    if n >= MANY_GROUPS * width and not is_spread and any_set(spread >= MANY_EXPONENTS):
+        step = 4 * width
+    elif n < SEGMENT:  # not worth the wait for memory
+        step = n
+    for i in range(step, n - width, step):
+        sample = larger(load_group(x, start + i), sample)
+    pivot = np.rint(float(largest(largest_of_four(sample))) * (high / nodes(x))) - aim(x)
     return (pivot if abs(pivot) < MAX_GUESS else 0.0), is_spread
