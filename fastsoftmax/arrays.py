@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import operator
 from collections.abc import Callable
@@ -232,12 +233,11 @@ def mid_page(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
     np.empty begins a large one 16 bytes behind the beginning of a page. Then each vector lies on two cache lines, and
     what is stored has nearly the place in its page that the next load has, which therefore waits: softmax would take 8
-    to 20 % longer. To find out where memory begins takes some microseconds, which a small array is not worth.
+    to 20 % longer. To find out where memory begins takes a microsecond, which a small array is not worth.
     """
-    size = math.prod(shape) * dtype.itemsize
-    room = np.empty(size + PAGE, np.uint8)
-    skip = (PAGE // 2 - room.__array_interface__["data"][0]) % PAGE
-    result: Array = room[skip : skip + size].view(dtype).reshape(shape)
+    room = np.empty(math.prod(shape) * dtype.itemsize + PAGE, np.uint8)
+    place = ctypes.addressof(ctypes.c_char.from_buffer(room.data))
+    result: Array = np.ndarray(shape, dtype, room, (PAGE // 2 - place) % PAGE)
     return result
 
 
