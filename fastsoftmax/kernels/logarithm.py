@@ -31,6 +31,14 @@ def log_in_parts(value, lost, exponent):
 
 
 @inline
+def log_of_exact(value, exponent):
+    """Return log(value * 2**exponent) of positive normal float64, to 2 ULP or so."""
+    m, n = split_exponent(value)
+    a, b, _ = log_of_mantissa(m - 1.0, 0.0 * value, n + exponent)
+    return a + b
+
+
+@inline
 def log_and_rest(value, lost, exponent):
     """Return log((value + lost) * 2**exponent) of positive normal float64, rounded, and what the rounding lost."""
     m, n = split_exponent(value)

@@ -4,7 +4,7 @@ In a row of a few elements, what is done once a row costs the most: a maximum an
 division. So rows are transposed in registers (`tiles.py`), and all of that runs down the lanes of vectors, with no
 exchange between them. Each lane has its own pivot, from the row's maximum (`narrow_sums.py`).
 
-The logarithms add the terms of all elements but one of the largest: log(1 + that sum) is exact however small it is.
+log_softmax adds the terms of all elements but one of the largest: log(1 + that sum) is exact however small it is.
 Rows that no pivot suits (NaN, infinities, huge numbers) are done the careful way, one by one.
 
 Error: softmax and log_softmax 2 ULP; logsumexp 1 ULP (one ulp of 1.0 near 0).
@@ -26,9 +26,9 @@ from fastsoftmax.kernels.exponential import (
     add_smaller,
     log2e_over,
 )
-from fastsoftmax.kernels.logarithm import log1p_of_single, log_and_rest, log_in_parts
-from fastsoftmax.kernels.narrow_sums import keep_terms_of_rows, pivots_for, sum_around_peaks, sum_few_around_peaks
-from fastsoftmax.kernels.rows import ROW_PARAMETERS, SPARED_DOUBLE, SPARED_SINGLE, TINY, share
+from fastsoftmax.kernels.logarithm import log1p_of_single, log_and_rest, log_in_parts, log_of_exact
+from fastsoftmax.kernels.narrow_sums import pivots_for, sum_around_peaks, sum_few_around_peaks, sum_terms_of_rows
+from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, SPARED_DOUBLE, SPARED_SINGLE, TINY, share
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
 from fastsoftmax.simd import (
     GROUP,
@@ -57,7 +57,7 @@ from fastsoftmax.simd import (
 
 MANY = 8  # rows
 LIMITS = {"float32": (64, 208), "float64": (32, 112)}  # of elements, where rows are few (a group of vectors), and many
-DELICATE = 0.5  # under it (but not under TINY) the last place of a logsumexp is far under that of the sum
+DELICATE_DOUBLE = 0.5  # under it (but not under TINY) the last place of a logsumexp is far under that of the sum
 
 
 def is_narrow(rows: int, n: int, compute_type: str) -> bool:
@@ -106,7 +106,8 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
         rows, to = min(width, last - r), out_start + r * out_step
         next_rows = x_start + (r + width) * x_step
         maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        total, lost = keep_terms_of_rows(x, next_rows, out, to, tile, n, pivots_for(x, maximum, high), high, low)
+        pivot = pivots_for(x, maximum, high)
+        total, lost = sum_terms_of_rows(x, next_rows, out, to, tile, n, True, pivot, high, low)
         inverse, inverse_low = inverses(total, lost)
         if rows == width and n >= GROUP and count_set(total == total) == width:
             store_shares(tile, out, to, out_step, n, inverse, inverse_low)
@@ -195,14 +196,13 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 
 
 @inline
-def add_log(x, maximum, value, lost):
-    """Return maximum + log(1 + value + lost)."""
+def log_of_terms(x, total, lost, pivot):
+    """Return log((total + lost) · 2^pivot), float64."""
+    total, lost, pivot = widened(total), widened(lost), widened(pivot)
     if choose(x, 1, 0):
-        return maximum + log1p_of_single(value + lost)
-    u, u_low = add_exactly(value, lost, 1.0)
-    log, rest = log_and_rest(u, u_low, 0.0)
-    s, s_lost = add_exactly(maximum, rest, log)
-    return s + s_lost
+        return log_of_exact(total + lost, pivot)
+    log, rest = log_and_rest(total, lost, pivot)
+    return log + rest
 
 
 @inline
@@ -231,12 +231,14 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         next_rows = x_start + (r + width) * x_step
         maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
         if in_double:
-            value, lost = sum_few_around_peaks(x, tile, n, maximum)
+            others = sum_few_around_peaks(x, tile, n, maximum)
+            result = narrowed(x, widened(maximum) + log1p_of_single(others))
         else:
-            value, lost = sum_around_peaks(x, next_rows, None, 0, tile, n, maximum, high, low)
-        result = narrowed(x, add_log(x, widened(maximum), value, lost))
+            pivot = pivots_for(x, maximum, high)
+            total, lost = sum_terms_of_rows(x, next_rows, None, 0, tile, n, None, pivot, high, low)
+            result = narrowed(x, log_of_terms(x, total, lost, pivot)) if n > 1 else maximum
         size = absolute(result)
-        is_delicate = select(size >= TINY, size, 1.0) < DELICATE
+        is_delicate = select(size >= TINY, size, 1.0) < choose(x, NEAR_ZERO_SINGLE, DELICATE_DOUBLE)
         if not in_double and count_set(is_delicate) > 0:
             for column in range(0, width, WIDE):
                 store(results, column, logsumexp_near_zero(x, tile, column, n))

@@ -77,10 +77,11 @@ def ask_for(x, next_rows, out, to, j):
 
 
 @inline
-def keep_terms_of_rows(x, next_rows, out, to, tile, n, pivot, high, low):
-    """Replace the tile's elements by their terms, and return the sums of these in two parts, NaN if there is a NaN.
+def sum_terms_of_rows(x, next_rows, out, to, tile, n, keeps, pivot, high, low):
+    """Return the sums of the terms of a tile's elements in two parts, NaN if there is a NaN.
 
-    They are added to a number larger than all of them together: then what a sum loses takes less to find.
+    Unless `keeps` is None the terms replace the elements. They are added to a number larger than all of them together:
+    then what a sum loses takes less to find.
     """
     width = lanes(x)
     floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)
@@ -95,18 +96,20 @@ def keep_terms_of_rows(x, next_rows, out, to, tile, n, pivot, high, low):
         while j < pause:
             ask_for(x, next_rows, out, to, j)
             e, large, small, _ = exponential(larger(group_floor, load_group(tile, width * j)), high, low, group_magic)
-            store(tile, width * j, e)
+            if keeps is not None:
+                store(tile, width * j, e)
             total, rests = add_group(total, large)
             lost = lost + (sum_of_four(small) + sum_of_four(rests))
             j += GROUP
     while j < n:
         e, large, small, _ = exponential(larger(floor, load(tile, width * j)), high, low, magic)
-        store(tile, width * j, e)
+        if keeps is not None:
+            store(tile, width * j, e)
+            if n == 1:
+                return e, lost
         total, rest = add_smaller(total, large)
         lost = lost + (rest + small)
         j += 1
-    if n == 1:
-        return load(tile, 0), lost * 0.0
     return add_smaller(total - above, lost)
 
 
@@ -114,7 +117,7 @@ def keep_terms_of_rows(x, next_rows, out, to, tile, n, pivot, high, low):
 def sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low):
     """Return sums of e^(x - maximum) over all elements but one of the largest, in two parts, float64.
 
-    The largest so far is held out while the others are summed. NaN is as in `keep_terms_of_rows`.
+    The largest so far is held out while the others are summed. NaN is as in `sum_terms_of_rows`.
     """
     width = lanes(x)
     pivot = pivots_for(x, maximum, high)
@@ -148,7 +151,7 @@ def sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low):
 
 @inline
 def sum_few_around_peaks(x, tile, n, maximum):
-    """Return what `sum_around_peaks` does of a few float32, computed in float64; the second part is 0."""
+    """Return what `sum_around_peaks` does of a few float32, in one part: they are computed in float64."""
     high, low = log2e_wide(1.0)
     maximum = widened(maximum)
     total = widened(splat(x, 0.0))
@@ -158,4 +161,4 @@ def sum_few_around_peaks(x, tile, n, maximum):
         v = larger(-1000.0 / high, v - maximum)
         e, _, _, _ = exponential(v, 8.0 * high, 8.0 * low, MAGIC_DOUBLE + 8.0 * 1023.0)
         total = total + e
-    return total, total * 0.0
+    return total

@@ -30,7 +30,6 @@ from fastsoftmax.simd import (
     larger,
     largest,
     largest_of_four,
-    load,
     load_first,
     load_group,
     note_steps,
@@ -281,7 +280,8 @@ def guess_pivot(x, start, n, step, high, max_spread):
     """Return a pivot, guessed from the ends of a row, a long one's inside, too, a group in `step` elements.
 
     And whether the terms at the ends span more than `max_spread` exponents. Where they span many, if fewer, a quarter
-    of a row of many groups is looked at: its largest may well be far above those at the ends. A bad guess costs time only.
+    of a row of many groups is looked at: its largest may well be far above those at the ends. A bad guess costs time
+    only.
     """
     width = 4 * lanes(x)
     left, right = load_group(x, start), load_group(x, start + n - width)
