@@ -9,8 +9,7 @@ from fastsoftmax.jit import inline
 from fastsoftmax.kernels.column_pivots import FIRST, FLOOR, HELD, MAGIC, PART, SECOND, TOP, keep, recall
 from fastsoftmax.kernels.column_sums import settle, sum_of
 from fastsoftmax.kernels.exponential import exponential, inverse_in_parts, magic_integer, nodes, pivot_in
-from fastsoftmax.kernels.row_sums import keep_in_two_parts
-from fastsoftmax.kernels.rows import (
+from fastsoftmax.kernels.row_results import (
     SHRINK_DOUBLE,
     SHRINK_SINGLE,
     SPARED_DOUBLE,
@@ -21,6 +20,7 @@ from fastsoftmax.kernels.rows import (
     one_over,
     share,
 )
+from fastsoftmax.kernels.row_sums import keep_in_two_parts
 from fastsoftmax.kernels.strips import chunk_of, chunks_of, four_rows, load_columns, rows_from, slots_of, store_columns
 from fastsoftmax.simd import (
     WIDE,

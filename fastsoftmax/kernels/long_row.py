@@ -25,6 +25,7 @@ from fastsoftmax.kernels.pivot import (
     sum_exponentials,
     two_largest,
 )
+from fastsoftmax.kernels.row_results import inverse_of, share, subtract_log_sum, subtract_peak
 from fastsoftmax.kernels.row_sums import (
     LARGE_SHARE,
     MOST_OTHERS,
@@ -34,7 +35,7 @@ from fastsoftmax.kernels.row_sums import (
     log1p_of,
     others_over_peak,
 )
-from fastsoftmax.kernels.rows import TINY, inverse_of, share, subtract_log_sum, subtract_peak
+from fastsoftmax.kernels.rows import TINY
 from fastsoftmax.simd import (
     flush_small,
     lanes,

@@ -28,7 +28,8 @@ from fastsoftmax.kernels.exponential import (
 )
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_and_rest, log_in_parts, log_of_exact
 from fastsoftmax.kernels.narrow_sums import pivots_for, sum_around_peaks, sum_few_around_peaks, sum_terms_of_rows
-from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, SPARED_DOUBLE, SPARED_SINGLE, TINY, share
+from fastsoftmax.kernels.row_results import SPARED_DOUBLE, SPARED_SINGLE, share
+from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, TINY
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
 from fastsoftmax.simd import (
     GROUP,

@@ -23,19 +23,18 @@ from fastsoftmax.kernels.exponential import (
 )
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import FEW_GROUPS, MAX_GUESS, MAX_PIVOT
-from fastsoftmax.kernels.row_sums import LARGE_SHARE
-from fastsoftmax.kernels.rows import (
-    ROW_PARAMETERS,
+from fastsoftmax.kernels.row_results import (
     SHRINK_DOUBLE,
     SHRINK_SINGLE,
     inverse_of,
-    is_delicate,
     lift,
     lowest_of,
     minus_log_sum,
     one_over,
     share,
 )
+from fastsoftmax.kernels.row_sums import LARGE_SHARE
+from fastsoftmax.kernels.rows import ROW_PARAMETERS, is_delicate
 from fastsoftmax.kernels.textbook import part, put
 from fastsoftmax.simd import (
     choose,
