@@ -17,6 +17,7 @@ from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, 
 from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_number
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import (
+    add_up,
     floor_of,
     guess_pivot,
     least_sum,
@@ -109,9 +110,10 @@ def keep_sums(x, start, terms, to, keeps, n, first, last, pivot, high, low, limi
         if is_useless(sums):
             return
         begin, end = ends_of(piece, n)
-        total, lost, peak, suits, _ = sum_exponentials(
+        row_sum, peak, suits, _, _ = sum_exponentials(
             x, start + begin, end - begin, terms, to + begin, keeps, pivot, high, low, limit, seeks_peak
         )
+        total, lost = add_up(row_sum)
         keep_sum(x, total, lost, peak, suits, piece, sums)
 
 

@@ -11,6 +11,7 @@ fast two-sum wants the larger number first). Large parts are short numbers, and 
 rounding, mostly; small parts are not, and have a sum of their own: equal ones would all be rounded the same way.
 """
 
+import collections
 import math
 
 import numpy as np
@@ -55,6 +56,10 @@ HEADROOM = 16  # 2 to this power times the term at the pivot is the ceiling: all
 MANY_EXPONENTS, MANY_GROUPS = 36, 24  # of a row whose largest may well be HEADROOM above those at its ends
 AIMED_SINGLE, AIMED_DOUBLE = 2.0**AIM_SINGLE, 2.0**AIM_DOUBLE
 CEILING_SINGLE, CEILING_DOUBLE = 2.0 ** (AIM_SINGLE + HEADROOM), 2.0 ** (AIM_DOUBLE + HEADROOM)
+
+#: The sum of a row: two float64, and three vectors of which `add_up` has yet to add the lanes. That takes longer than
+#: some groups, each step waiting for the one before, so it may be done later, for some rows at once.
+RowSum = collections.namedtuple("RowSum", "total lost large rounded_off small")
 
 
 @inline
@@ -154,21 +159,30 @@ def bounded(v, floor, limit):
 
 
 @inline
-def add_lanes(row_total, row_lost, total, lost, rest):
-    """Return row_total and row_lost with all lanes of a vector and two groups added, which are smaller each."""
-    total, rest = add_exactly(total, sum_of_four(rest), sum_of_four(lost))
+def add_lanes(sums):
+    """Return the sum, in two parts, of which the second may be more than a rounding of the first."""
+    total, rest = add_exactly(sums.large, sums.small, sums.rounded_off)
     part, part_lost = sum_lanes(total, rest)
-    return add_exactly(row_total, row_lost + part_lost, part)
+    return add_exactly(sums.total, sums.lost + part_lost, part)
+
+
+@inline
+def add_up(sums):
+    """Return the sum as a float64, and what it lost."""
+    total, lost = add_lanes(sums)
+    row_sum = total + lost  # what is lost holds all small parts: only now it becomes small itself
+    return row_sum, lost - (row_sum - total)
 
 
 @inline
 def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seeks_peak):
     """Sum e^x · 2^-pivot over n elements, at least a group, from `start`.
 
-    Returns the sum in two parts, the largest group of terms that a lane saw (roughly; 0 with None for `seeks_peak`),
-    whether the pivot suited, and the terms of the last group, which overlaps the one before. All others are kept in
-    terms[j:], unless `keeps` is None: storing what overlaps would make the next pass wait for both. Where they are not
-    kept, and `terms` is not None, it is where a later pass writes to. Either way it is asked for in time.
+    Returns the sum, the largest group of terms that a lane saw (roughly; 0 with None for `seeks_peak`), whether the
+    pivot suited, whether a lane's sum reaches what that of a row must, and the terms of the last group, which overlaps
+    the one before. All others are kept in terms[j:], unless `keeps` is None: storing what overlaps would make the next
+    pass wait for both. Where they are not kept, and `terms` is not None, it is where a later pass writes to. Either way
+    it is asked for in time.
 
     A pivot does not suit where an exponent is too large, or there is a NaN. One that is too small is raised to the
     lowest; an element over the limit, unless that is None, counts as the limit.
@@ -186,7 +200,9 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
     while i < last:
         if i > 0:
             most = larger(total, most)
-            row_total, row_lost = add_lanes(row_total, row_lost, total - bottom, lost, rest)
+            row_total, row_lost = add_lanes(
+                RowSum(row_total, row_lost, total - bottom, sum_of_four(lost), sum_of_four(rest))
+            )
             total, lost, rest = bottom, nothing, nothing
             if not all_in_range(seen) or any_set(most >= 2.0 * ceiling(x)):
                 break
@@ -226,10 +242,11 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
     rest = fma(keep_last(a, n - i), b, rest)
     if seeks_peak is not None:
         peak = larger(total - before, peak)
-    suits = all_in_range(seen) and not any_set(larger(total, most) >= 2.0 * ceiling(x))
-    row_total, row_lost = add_lanes(row_total, row_lost, total - bottom, lost, rest)
-    row_sum = row_total + row_lost  # what is lost holds all small parts: only now it becomes small itself
-    return row_sum, row_lost - (row_sum - row_total), peak, suits, end
+    most = larger(total, most)
+    suits = all_in_range(seen) and not any_set(most >= 2.0 * ceiling(x))
+    reaches = any_set(most >= ceiling(x) + least_sum(x))
+    sums = RowSum(row_total, row_lost, total - bottom, sum_of_four(lost), sum_of_four(rest))
+    return sums, peak, suits, reaches, end
 
 
 @inline

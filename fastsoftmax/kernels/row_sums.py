@@ -23,9 +23,10 @@ from fastsoftmax.kernels.extended import exponential_in_parts
 from fastsoftmax.kernels.logarithm import log1p_in_parts, log1p_of_single
 from fastsoftmax.kernels.pivot import (
     HEADROOM,
+    RowSum,
+    add_up,
     aim,
     guess_pivot,
-    least_sum,
     pivot_for,
     row_maximum,
     sum_exponentials,
@@ -39,6 +40,7 @@ from fastsoftmax.simd import (
     lanes,
     largest,
     ldexp_small,
+    load,
     load_wide,
     rounded,
     splat,
@@ -57,10 +59,11 @@ LARGE_SHARE = 0.8  # of the sum: a row may have a peak where the large part of a
 MOST_OTHERS = 0.136  # in units of an element: it is a peak, and holds 0.88, where all others are no more than that
 PEAK_GAP = 1.99  # how far a peak is above any other at least: a little less than log(1 / MOST_OTHERS)
 
-# What is kept of rows that are summed together, in arrays of TOGETHER numbers, and behind them their last groups.
+# What is kept of rows that are summed together: arrays of TOGETHER numbers, the last group of each row, and vectors of
+# which the lanes are yet to be added.
 PIVOT, TOTAL, LOST, FIRST, SECOND, MAXIMUM, NEXT, LOG_OTHERS, LOG_OTHERS_LOW = (TOGETHER * k for k in range(9))
 ENDS = TOGETHER * 10  # at the beginning of a vector
-KEPT_VECTORS = 10 + TOGETHER * 4
+KEPT_VECTORS = 10 + TOGETHER * (4 + 3)
 NO_PEAK = -1.0  # in place of the logarithm of a peaked row's sum, in units of the peak
 
 
@@ -118,9 +121,10 @@ def sum_around_peak(x, start, n, out, to, maximum, second, high, low, temperatur
     pivot, rest_pivot = pivot_for(x, maximum, high), pivot_for(x, limit, high)
     if math.isnan(pivot) or math.isnan(rest_pivot):
         return math.nan, 0.0
-    total, lost, _, suits, _ = sum_exponentials(x, start, n, out, to, None, rest_pivot, high, low, limit, None)
+    sums, _, suits, _, _ = sum_exponentials(x, start, n, out, to, None, rest_pivot, high, low, limit, None)
     if not suits:
         return math.nan, 0.0
+    total, lost = add_up(sums)
     return others_over_peak(x, total, lost, maximum, second, high, low, temperature)
 
 
@@ -156,14 +160,16 @@ def extremes(x, start, n, seeks_peak):
 
 @inline
 def sum_row(x, start, n, terms, j, keeps, pivot, maximum, second, high, low, seeks_peak, temperature):
-    """Return (sum, what it lost, its pivot, end, maximum, logarithm of 1 + others, what that lost).
+    """Return (sum, its pivot, end, maximum, logarithm of 1 + others, what that lost).
 
-    The sum is that of `sum_exponentials`, NaN if no pivot suits. The guessed pivot comes first, unless it is known to
-    be far too low. The largest element, and with `seeks_peak` the second, are looked for where it does not suit, or a
-    term is so large that the row may have a peak; that they are known before (not NaN) changes no result. The others
-    of a peak are in units of it; where there is none, or with None for `seeks_peak`, their logarithm is NO_PEAK.
+    The sum is that of `sum_exponentials`, its total NaN if no pivot suits; with `seeks_peak` the total and what it lost
+    are all of it. The guessed pivot comes first, unless it is known to be far too low. The largest element, and with
+    `seeks_peak` the second, are looked for where it does not suit, or a term is so large that the row may have a peak;
+    that they are known before (not NaN) changes no result. The others of a peak are in units of it; where there is
+    none, or with None for `seeks_peak`, their logarithm is NO_PEAK.
     """
-    total, lost, end = math.nan, 0.0, splat_group(x, 0.0)
+    nothing, end = splat(x, 0.0), splat_group(x, 0.0)
+    sums = RowSum(math.nan, 0.0, nothing, nothing, nothing)
     log, log_low = NO_PEAK, 0.0
     for attempt in range(2):
         may_have_peak = False
@@ -174,21 +180,41 @@ def sum_row(x, start, n, terms, j, keeps, pivot, maximum, second, high, low, see
                     log, log_low = log1p_of(x, others, rest)
                     break
             is_far = maximum * (high / nodes(x)) - pivot > aim(x) + HEADROOM + 1
-            if math.isnan(total) and (attempt == 1 or is_far):
+            if math.isnan(sums.total) and (attempt == 1 or is_far):
                 pivot = pivot_for(x, maximum, high)
-        if math.isnan(total):
-            total, lost, peak, suits, end = sum_exponentials(
+        if math.isnan(sums.total):
+            sums, peak, suits, reaches, end = sum_exponentials(
                 x, start, n, terms, j, keeps, pivot, high, low, None, seeks_peak
             )
-            if not (suits and total >= least_sum(x)):
-                total = math.nan
+            if not (suits and reaches):
+                sums = RowSum(math.nan, 0.0, nothing, nothing, nothing)
             elif seeks_peak is not None:
+                total, lost = add_up(sums)
+                sums = RowSum(total, lost, nothing, nothing, nothing)
                 may_have_peak = math.isnan(maximum) and any_set(peak >= LARGE_SHARE * total)
-        if not (math.isnan(total) or may_have_peak):
+        if not (math.isnan(sums.total) or may_have_peak):
             break
         if math.isnan(maximum):
             maximum, second = extremes(x, start, n, seeks_peak)
-    return total, lost, pivot, end, maximum, log, log_low
+    return sums, pivot, end, maximum, log, log_low
+
+
+@inline
+def vectors_of(x, k):
+    """Return where the vectors of row k are kept of which the lanes are yet to be added."""
+    return ENDS + (TOGETHER * 4 + 3 * k) * lanes(x)
+
+
+@inline
+def add_up_rows(x, rows, kept):
+    """Add the lanes that are yet to be added, of one row while those of others are still on their way."""
+    for k in range(rows):
+        place = vectors_of(x, k)
+        large, rounded_off = load(kept, place), load(kept, place + lanes(x))
+        small = load(kept, place + 2 * lanes(x))
+        total, lost = np.float64(kept[TOTAL + k]), np.float64(kept[LOST + k])
+        total, lost = add_up(RowSum(total, lost, large, rounded_off, small))
+        keep(x, kept, TOTAL + k, total, lost)
 
 
 @inline
@@ -213,19 +239,25 @@ def sum_rows(
         known, second = float(kept[MAXIMUM + k]), float(kept[NEXT + k])
         if k < distrusted and math.isnan(known):
             known, second = extremes(x, place, n, seeks_peak)
-        total, lost, pivot, end, maximum, log, log_low = sum_row(
+        sums, pivot, end, maximum, log, log_low = sum_row(
             x, place, n, terms, to, keeps, float(kept[PIVOT + k]), known, second, high, low, seeks_peak, temperature
         )
         if math.isnan(known) and not math.isnan(maximum):
             patience = min(2 * patience, PATIENCE) if k - distrusted <= patience else 1
             distrusted = k + patience
         kept[PIVOT + k] = pivot
-        keep(x, kept, TOTAL + k, total, lost)
-        if seeks_peak is not None:
+        keep(x, kept, TOTAL + k, sums.total, sums.lost)
+        if seeks_peak is None:
+            store(kept, vectors_of(x, k), sums.large)
+            store(kept, vectors_of(x, k) + lanes(x), sums.rounded_off)
+            store(kept, vectors_of(x, k) + 2 * lanes(x), sums.small)
+        else:
             kept[MAXIMUM + k] = maximum
-            keep(x, kept, LOG_OTHERS + k, math.nan if log == NO_PEAK and math.isnan(total) else log, log_low)
+            keep(x, kept, LOG_OTHERS + k, math.nan if log == NO_PEAK and math.isnan(sums.total) else log, log_low)
         if keeps is not None:
             store(kept, ENDS + k * 4 * lanes(x), end)
+    if seeks_peak is None:
+        add_up_rows(x, rows, kept)
     return distrusted - rows, patience
 
 
