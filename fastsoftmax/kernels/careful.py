@@ -23,7 +23,7 @@ from fastsoftmax.kernels.exponential import (
 )
 from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.kernels.logarithm import log1p_in_parts, log_in_parts, log_step
-from fastsoftmax.kernels.pivot import sum_of_four
+from fastsoftmax.kernels.pivot import add_four_exactly, sum_of_four
 from fastsoftmax.simd import (
     WIDE,
     choose,
@@ -71,12 +71,12 @@ def wide(x, start, n):
 
 @inline
 def scaled_exponential(v, rest, high, lift):
-    """Return 2^(v · high + rest + lift) of WIDE lanes, which must be normal, in two parts; the lift is whole."""
+    """Return 2^(v · high + rest + lift) of float64 lanes, which must be normal, in two parts; the lift is whole."""
     scaled = v * high
     steps = scaled + (MAGIC_DOUBLE + lift)
     f = scaled - (steps - (MAGIC_DOUBLE + lift))
-    e, e_low = exp2_in_parts(f, fma(v, high, splat_wide(0.0) - scaled) + rest)
-    power = shift_exponent(splat_wide(1.0), steps)
+    e, e_low = exp2_in_parts(f, fma(v, high, 0.0 - scaled) + rest)
+    power = shift_exponent(1.0, steps)
     return e * power, e_low * power
 
 
@@ -210,7 +210,7 @@ def at_most_2(v):
 
 @inline
 def plain_exponential(v):
-    """Return e^v, but no more than e^2, of WIDE lanes of float64 in two parts."""
+    """Return e^v, but no more than e^2, of float64 lanes in two parts."""
     high, low = log2e_wide(1.0)
     v = at_most_2(v)
     return scaled_exponential(v, v * low, high, 0.0)
@@ -234,7 +234,11 @@ def sum_near_1(x, start, n):
             total = total + plain_exponential_of_single(load_first(x, start + i, n - i))
         return sum_lanes(total, 0.0)
     total, lost = splat_wide(0.0), splat_wide(0.0)
-    for i in range(0, n, WIDE):
+    whole = n - n % (4 * WIDE)
+    for i in range(0, whole, 4 * WIDE):
+        e, e_low = plain_exponential(load_group_wide(x, start + i))
+        total, lost = add_four_exactly(total, lost + sum_of_four(e_low), e)
+    for i in range(whole, n, WIDE):
         e, e_low = plain_exponential(wide(x, start + i, n - i))
         total, lost = add_exactly(total, lost + e_low, e)
     return sum_lanes(total, lost)

@@ -46,7 +46,7 @@ def exp2_in_parts(f, f_low):
     2^f = 2^(j/8) · e^r with |r| < ln(2) / 16: what comes after the square of r needs one number only.
     """
     magic = MAGIC_DOUBLE + 8.0 * 1023.0
-    steps = fma(f, 8.0, splat_wide(magic))
+    steps = fma(f, 8.0, magic)
     g, g_low = fma(f, 8.0, magic - steps), f_low * 8.0
     r = g * LN2_EIGHTH
     r_low = fma(g, LN2_EIGHTH, 0.0 - r) + fma(g_low, LN2_EIGHTH, g * LN2_EIGHTH_LOW)

@@ -31,7 +31,7 @@ def log_in_parts(value, lost, exponent):
 
 
 @inline
-def log_of_exact(value, exponent):
+def log_of(value, exponent):
     """Return log(value * 2**exponent) of positive normal float64, to 2 ULP or so."""
     m, n = split_exponent(value)
     a, b, _ = log_of_mantissa(m - 1.0, 0.0 * value, n + exponent)

@@ -66,7 +66,7 @@ def ends_of(piece, n):
 def guess(x, start, n, temperature, pivot):
     """Write a guessed pivot into pivot[0]."""
     high, _ = log2e_over(x, temperature)
-    pivot[0], _ = guess_pivot(x, start, n, SPARSELY, high, 0)  # however much it spans: here one thread reads for all
+    pivot[0], _ = guess_pivot(x, start, n, SPARSELY, high, None)
 
 
 @kernel("in", "int", "int", "int", "int", "reals")

@@ -26,8 +26,9 @@ from fastsoftmax.kernels.exponential import (
     add_smaller,
     log2e_over,
 )
-from fastsoftmax.kernels.logarithm import log1p_of_single, log_and_rest, log_in_parts, log_of_exact
+from fastsoftmax.kernels.logarithm import log1p_of_single, log_and_rest, log_in_parts, log_of
 from fastsoftmax.kernels.narrow_sums import pivots_for, sum_around_peaks, sum_few_around_peaks, sum_terms_of_rows
+from fastsoftmax.kernels.pivot import add_four_exactly, sum_of_four
 from fastsoftmax.kernels.row_results import SPARED_DOUBLE, SPARED_SINGLE, share
 from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, TINY
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
@@ -43,6 +44,7 @@ from fastsoftmax.simd import (
     lanes,
     load,
     load_group,
+    load_group_wide,
     load_wide,
     narrowed,
     repeated,
@@ -201,7 +203,7 @@ def log_of_terms(x, total, lost, pivot):
     """Return log((total + lost) · 2^pivot), float64."""
     total, lost, pivot = widened(total), widened(lost), widened(pivot)
     if choose(x, 1, 0):
-        return log_of_exact(total + lost, pivot)
+        return log_of(total + lost, pivot)
     log, rest = log_and_rest(total, lost, pivot)
     return log + rest
 
@@ -210,7 +212,11 @@ def log_of_terms(x, total, lost, pivot):
 def logsumexp_near_zero(x, tile, column, n):
     """Return logsumexp of WIDE lanes, float64, so exactly that what cancels does not matter, where it is near 0."""
     total, lost = splat_wide(0.0), splat_wide(0.0)
-    for j in range(n):
+    in_groups = choose(x, 0, n - n % GROUP)
+    for j in range(0, in_groups, GROUP):
+        e, e_low = plain_exponential(load_group_wide(tile, lanes(x) * j))
+        total, lost = add_four_exactly(total, lost + sum_of_four(e_low), e)
+    for j in range(in_groups, n):
         v = load_wide(tile, column + lanes(x) * j)
         if choose(x, 1, 0):
             total = total + plain_exponential_of_single(v)
@@ -225,7 +231,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     """Write logsumexp of the rows first to last; the temperature is 1."""
     high, low = log2e_over(x, 1.0)
     width = lanes(x)
-    in_double = choose(x, n, GROUP) < GROUP  # that is faster, and no result is delicate
+    in_double = choose(x, n, GROUP) < GROUP  # that is faster, and exact near 0, too
     tile, results = scratch(x, n), scratch(x, 1)
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
@@ -237,7 +243,9 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         else:
             pivot = pivots_for(x, maximum, high)
             total, lost = sum_terms_of_rows(x, next_rows, None, 0, tile, n, None, pivot, high, low)
-            result = narrowed(x, log_of_terms(x, total, lost, pivot)) if n > 1 else maximum
+            result = narrowed(x, log_of_terms(x, total, lost, pivot))
+            if n == 1:  # it is that itself
+                result = maximum + 0.0
         size = absolute(result)
         is_delicate = select(size >= TINY, size, 1.0) < choose(x, NEAR_ZERO_SINGLE, DELICATE_DOUBLE)
         if not in_double and count_set(is_delicate) > 0:

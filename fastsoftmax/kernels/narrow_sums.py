@@ -36,7 +36,7 @@ from fastsoftmax.simd import (
     widened,
 )
 
-PAUSE = 32  # elements after which what was lost is added exactly: equal numbers would all be rounded the same way
+PAUSE = 8  # elements after which what was lost is added exactly: equal numbers would all be rounded the same way
 
 
 @inline
@@ -80,8 +80,8 @@ def ask_for(x, next_rows, out, to, j):
 def sum_terms_of_rows(x, next_rows, out, to, tile, n, keeps, pivot, high, low):
     """Return the sums of the terms of a tile's elements in two parts, NaN if there is a NaN.
 
-    Unless `keeps` is None the terms replace the elements. They are added to a number larger than all of them together:
-    then what a sum loses takes less to find.
+    Unless `keeps` is None the terms replace the elements, and the sum of one is that itself. They are added to a number
+    larger than all of them together: then what a sum loses takes less to find.
     """
     width = lanes(x)
     floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)

@@ -294,22 +294,24 @@ def pivot_for(x, maximum, high):
 
 @inline
 def guess_pivot(x, start, n, step, high, max_spread):
-    """Return a pivot, guessed from the ends of a row, a long one's inside, too, a group in `step` elements.
+    """Return a pivot, guessed from the ends of a row and, if it is long, a group inside in `step` elements.
 
-    And whether the terms at the ends span more than `max_spread` exponents. Where they span many, if fewer, a quarter
-    of a row of many groups is looked at: its largest may well be far above those at the ends. A bad guess costs time
-    only.
+    And whether the terms at the ends span more than `max_spread` exponents, unless that is None. If not, but where they
+    span many, a quarter of a row of many groups is looked at: its largest may well be far above those at the ends. A
+    bad guess costs time only.
     """
     width = 4 * lanes(x)
     left, right = load_group(x, start), load_group(x, start + n - width)
     sample = larger(right, left)
-    spread = (largest_of_four(sample) - smallest_of_four(smaller(right, left))) * (high / nodes(x))
-    spread = select(spread < MAX_GUESS, spread, 0.0)
-    is_spread = any_set(spread >= max_spread)
-    if n >= MANY_GROUPS * width and not is_spread and any_set(spread >= MANY_EXPONENTS):
-        step = 4 * width
-    elif n < SEGMENT:  # not worth the wait for memory
+    is_spread = False
+    if n < SEGMENT:  # not worth the wait for memory
         step = n
+    if max_spread is not None:
+        spread = (largest_of_four(sample) - smallest_of_four(smaller(right, left))) * (high / nodes(x))
+        spread = select(spread < MAX_GUESS, spread, 0.0)
+        is_spread = any_set(spread >= max_spread)
+        if n >= MANY_GROUPS * width and not is_spread and any_set(spread >= MANY_EXPONENTS):
+            step = 4 * width
     for i in range(step, n - width, step):
         sample = larger(load_group(x, start + i), sample)
     pivot = np.rint(float(largest(largest_of_four(sample))) * (high / nodes(x))) - aim(x)

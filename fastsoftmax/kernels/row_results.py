@@ -1,7 +1,4 @@
-"""Results of rows: terms over their sums, x less logarithms; through the caches, or past them.
-
-A row may begin anywhere. What is written of it in whole lines takes the least time.
-"""
+"""Results of rows: terms over their sums, x less logarithms; through the caches, or past them."""
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import add_exactly, inverse_in_parts
@@ -64,7 +61,11 @@ def share(e, inverse, inverse_low):
 
 @inline
 def scale_terms(terms, j, n, end, inverse, inverse_low, out, to):
-    """Write terms / sum, those of the last group, which may overlap the one before, from `end`."""
+    """Write terms / sum, those of the last group, which may overlap the one before, from `end`.
+
+    A row may begin in the middle of a cache line. In a long one the groups begin with the next, the first vector apart:
+    each store to two lines would take twice the time.
+    """
     width = 4 * lanes(out)
     high, low = splat_group(out, inverse), splat_group(out, inverse_low)
     head = load(terms, j)  # before it may be written to

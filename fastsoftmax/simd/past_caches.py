@@ -10,7 +10,10 @@ from fastsoftmax.simd.vector import I32, IS_X86, call, vector_of
 
 @intrinsic
 def to_aligned(typingctx, array, index):
-    """Return how many elements behind array[index] a place is that a vector may be written to past the caches."""
+    """Return how many elements behind array[index] the next address is that is a multiple of a vector's size.
+
+    Only there can one be written past the caches.
+    """
 
     def codegen(context, builder, sig, values):
         size = array.dtype.bitwidth // 8
