@@ -264,23 +264,24 @@ FORMS = {"array": part(lambda x: x), "pointer": simd.pointer_to}
 @pytest.mark.parametrize("name", STORED)
 @pytest.mark.parametrize("kind", FORMS)
 def test_what_depends_on_the_type(kind, name):
-    form = FORMS[kind]
+    form, number = FORMS[kind], simd.constant(3, 4.5)
 
     @compiled
     def run(x, out, wide):
         x = form(x)
         wide[0] = simd.lanes(x)
         wide[1] = simd.choose(x, 1, 2.5)
-        wide[2] = simd.rounded(x, 0.1)
-        wide[3] = simd.rounded(x, 1e300)
-        simd.store(wide, 4, simd.splat_wide(0.1))
+        wide[2] = number(x)
+        wide[3] = simd.rounded(x, 0.1)
+        wide[4] = simd.rounded(x, 1e300)
+        simd.store(wide, 5, simd.splat_wide(0.1))
         simd.store(out, 0, simd.splat(x, 0.1))
         simd.store(out, simd.lanes(x), simd.splat_group(x, -3))
 
-    wide, out = np.zeros(4 + WIDE), np.zeros(6 * LANES[name], computed(name))
+    wide, out = np.zeros(5 + WIDE), np.zeros(6 * LANES[name], computed(name))
     run(bits_of(np.zeros(16), name), out, wide)
     tenth = np.float64(computed(name).type(0.1))
-    expected = [2.5, tenth, 1e300] if name == "float64" else [1, tenth, np.inf]
+    expected = [2.5, 4.5, tenth, 1e300] if name == "float64" else [1, 3, tenth, np.inf]
     np.testing.assert_array_equal(wide, [LANES[name], *expected, *[0.1] * WIDE])
     np.testing.assert_array_equal(out, np.repeat([tenth, -3, 0], np.multiply(LANES[name], [1, 4, 1])))
 

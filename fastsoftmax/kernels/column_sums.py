@@ -59,7 +59,7 @@ from fastsoftmax.kernels.strips import (
 )
 from fastsoftmax.simd import (
     WIDE,
-    choose,
+    constant,
     fma,
     in_a_line,
     join,
@@ -75,11 +75,8 @@ from fastsoftmax.simd import (
     store,
 )
 
-
-@inline
-def bias(x):
-    """Return from where a sum starts: no term that suits a pivot is larger."""
-    return choose(x, 2.0 ** (AIM_SINGLE + RISE + 1), 2.0 ** (AIM_DOUBLE + RISE + 1))
+# From where a sum starts: no term that suits a pivot is larger.
+bias = constant(2.0 ** (AIM_SINGLE + RISE + 1), 2.0 ** (AIM_DOUBLE + RISE + 1))
 
 
 @inline

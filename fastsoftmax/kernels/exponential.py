@@ -19,7 +19,7 @@ them. Four ideas make it fast and exact:
 import numpy as np
 
 from fastsoftmax.jit import inline
-from fastsoftmax.simd import NODE_SHIFT, NODES, add_node, choose, fma, lookup_table, polynomial, rounded
+from fastsoftmax.simd import NODE_SHIFT, NODES, add_node, choose, constant, fma, lookup_table, polynomial, rounded
 
 LOG2E = float.fromhex("0x1.71547652b82fep+0")
 LOG2E_LOW = float.fromhex("0x1.777d0ffda0d24p-56")  # log2(e) - LOG2E
@@ -27,8 +27,9 @@ LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")  # ln 2 to 33 bits: times an in
 LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 
 N_SINGLE, N_DOUBLE = map(float, NODES.values())
-MAGIC_SINGLE = 1.5 * 2**23
 MAGIC_DOUBLE = 1.5 * 2**52
+nodes = constant(N_SINGLE, N_DOUBLE)  # N
+magic_integer = constant(1.5 * 2**23, MAGIC_DOUBLE)  # its addition rounds to an integer
 
 # The nodes 2^(j/N), rounded to 8 and 24 bits so that sums of them are mostly exact, and by how much j falls short of
 # the rounded number's exponent times N, negated.
@@ -154,18 +155,6 @@ def log2e_over(x, temperature):
     quotient, rest = log2e_wide(temperature)
     high = rounded(x, quotient)
     return high * nodes(x), rounded(x, (quotient - high) + rest) * nodes(x)
-
-
-@inline
-def nodes(x):
-    """Return N."""
-    return choose(x, N_SINGLE, N_DOUBLE)
-
-
-@inline
-def magic_integer(x):
-    """Return the number whose addition rounds to an integer."""
-    return choose(x, MAGIC_SINGLE, MAGIC_DOUBLE)
 
 
 @inline

@@ -20,7 +20,7 @@ from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, ho
 from fastsoftmax.simd import (
     GROUP,
     absolute,
-    choose,
+    constant,
     fma,
     in_a_line,
     lanes,
@@ -39,16 +39,8 @@ from fastsoftmax.simd import (
 PAUSE = 8  # elements after which what was lost is added exactly: equal numbers would all be rounded the same way
 
 
-@inline
-def summit(x):
-    """Return the exponent that the largest term of a row has: its inverse, in two parts, is a normal number."""
-    return choose(x, 84, 500)
-
-
-@inline
-def reach(x):
-    """Return how many exponents the smallest term is below the largest: beside it, it is nothing."""
-    return choose(x, 178, 1200)
+summit = constant(84, 500)  # the exponent of a row's largest term: its inverse, in two parts, is a normal number
+reach = constant(178, 1200)  # how many exponents the smallest is below it: beside it, it is nothing
 
 
 @inline

@@ -21,7 +21,7 @@ from fastsoftmax.kernels.exponential import add_exactly, add_smaller, magic_numb
 from fastsoftmax.simd import (
     all_in_range,
     any_set,
-    choose,
+    constant,
     count_set,
     fma,
     in_a_line,
@@ -54,40 +54,19 @@ FEW_GROUPS = 8  # after which the small parts are added, exactly: equal ones wou
 AIM_SINGLE, AIM_DOUBLE = 59, 480  # a term of the lowest exponent over one of this is 0
 HEADROOM = 16  # 2 to this power times the term at the pivot is the ceiling: all terms of a lane, and a poor guess
 MANY_EXPONENTS, MANY_GROUPS = 36, 24  # of a row whose largest may well be HEADROOM above those at its ends
-AIMED_SINGLE, AIMED_DOUBLE = 2.0**AIM_SINGLE, 2.0**AIM_DOUBLE
-CEILING_SINGLE, CEILING_DOUBLE = 2.0 ** (AIM_SINGLE + HEADROOM), 2.0 ** (AIM_DOUBLE + HEADROOM)
 
 #: The sum of a row: two float64, and three vectors of which `add_up` has yet to add the lanes. That takes longer than
 #: some groups, each step waiting for the one before, so it may be done later, for some rows at once.
 RowSum = collections.namedtuple("RowSum", "total lost large rounded_off small")
 
+# The exponent to which smaller ones are raised. A term so small is nothing beside the sum. It is large enough for its
+# small part to be a normal number, or zero: where many elements are far below the largest, arithmetic with subnormal
+# numbers would take twice the time.
+lowest_exponent = constant(-94, -960)
 
-@inline
-def lowest_exponent(x):
-    """Return the exponent to which smaller ones are raised.
-
-    A term so small is nothing beside the sum. It is large enough for its small part to be a normal number, or zero:
-    where many elements are far below the largest, arithmetic with subnormal numbers would take twice the time.
-    """
-    return choose(x, -94, -960)
-
-
-@inline
-def aim(x):
-    """Return the exponent of the term at the pivot: far from the lowest, and not too near the highest."""
-    return choose(x, AIM_SINGLE, AIM_DOUBLE)
-
-
-@inline
-def ceiling(x):
-    """Return what a lane's sum must not exceed."""
-    return choose(x, CEILING_SINGLE, CEILING_DOUBLE)
-
-
-@inline
-def least_sum(x):
-    """Return what a sum must reach: as much as the term at the pivot, or the guess was not one."""
-    return 0.25 * choose(x, AIMED_SINGLE, AIMED_DOUBLE)
+aim = constant(AIM_SINGLE, AIM_DOUBLE)  # the exponent of the term at the pivot: far from the lowest and the highest
+ceiling = constant(2.0 ** (AIM_SINGLE + HEADROOM), 2.0 ** (AIM_DOUBLE + HEADROOM))  # a lane's sum must not exceed it
+least_sum = constant(0.25 * 2.0**AIM_SINGLE, 0.25 * 2.0**AIM_DOUBLE)  # a sum has the term at the pivot, if that suits
 
 
 @inline

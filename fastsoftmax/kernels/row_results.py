@@ -5,6 +5,7 @@ from fastsoftmax.kernels.exponential import add_exactly, inverse_in_parts
 from fastsoftmax.simd import (
     FLUSHES,
     choose,
+    constant,
     fma,
     lanes,
     larger,
@@ -30,6 +31,10 @@ SPARED_SINGLE, SPARED_DOUBLE = (2.0**25, 2.0**100) if FLUSHES else (1.0, 1.0)
 # or it might be no normal number, and the inverse of the sum is shrunk.
 LIFT_SINGLE, LIFT_DOUBLE = 36, 100
 SHRINK_SINGLE, SHRINK_DOUBLE = 2.0**-LIFT_SINGLE, 2.0**-LIFT_DOUBLE
+lift = constant(LIFT_SINGLE, LIFT_DOUBLE)
+lowest_of = constant(
+    -3.0e38, -1.0e308
+)  # nearly as low as any: in place of -inf, whose product with a zero would be NaN
 WORTH_ALIGNING = 8  # groups of a row from which on it pays that each vector is written to one line
 
 
@@ -45,12 +50,6 @@ def inverse_of(out, total, lost):
         return high, rounded(out, inverse - high)
     inverse, inverse_low = inverse_in_parts(total, lost)
     return inverse * SPARED_DOUBLE, inverse_low * SPARED_DOUBLE
-
-
-@inline
-def lift(x):
-    """Return by what the exponents of terms are raised."""
-    return choose(x, LIFT_SINGLE, LIFT_DOUBLE)
 
 
 @inline
@@ -118,12 +117,6 @@ def one_over(x, temperature):
     """Return 1 / temperature as two numbers of the type that x is computed in."""
     inverse = 1.0 / temperature
     return in_two_parts(x, inverse, fma(-inverse, temperature, 1.0) * inverse)
-
-
-@inline
-def lowest_of(x):
-    """Return a number nearly as low as any: in place of -inf, whose product with a zero would be NaN."""
-    return choose(x, -3.0e38, -1.0e308)
 
 
 @inline

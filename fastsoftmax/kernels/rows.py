@@ -47,7 +47,7 @@ from fastsoftmax.kernels.row_sums import (
 from fastsoftmax.kernels.storage import OUT_IS_LARGE, room_for_terms
 from fastsoftmax.simd import (
     NODES,
-    choose,
+    constant,
     flush_small,
     keep_alive,
     lanes,
@@ -64,6 +64,7 @@ from fastsoftmax.simd import (
 ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "real")
 
 NEAR_ZERO_SINGLE = 0.5 if NODES[32] == 16 else 1.0  # with fewer nodes small parts are larger, and what they lose
+near_zero = constant(NEAR_ZERO_SINGLE, 1.0)  # a logsumexp under it has a last place under that of the sum
 TINY = 0.99e-3  # a logsumexp nearer 0 than 1e-3 may err by one ulp of 1.0; one just above may be computed below
 
 
@@ -151,12 +152,6 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
                 subtract_peak(x, place, n, out, write_to, peak, log_others, log_others_low, temperature)
     if out_is == OUT_IS_LARGE:
         wait_for_stores()
-
-
-@inline
-def near_zero(x):
-    """Return under which size a logsumexp is so near 0 that its last place is under the last place of the sum."""
-    return choose(x, NEAR_ZERO_SINGLE, 1.0)
 
 
 @inline

@@ -38,7 +38,7 @@ from fastsoftmax.simd.bits import (
     split_exponent,
 )
 from fastsoftmax.simd.blocks import load_columns, load_two_columns, store_columns
-from fastsoftmax.simd.constants import choose, lanes, rounded, splat, splat_group, splat_wide
+from fastsoftmax.simd.constants import choose, constant, lanes, rounded, splat, splat_group, splat_wide
 from fastsoftmax.simd.flush import FLUSHES, flush_small, restore
 from fastsoftmax.simd.memory import (
     copy_one,
@@ -79,6 +79,7 @@ __all__ = [
     "all_in_range",
     "any_set",
     "choose",
+    "constant",
     "copy_one",
     "count_set",
     "empty",
