@@ -26,6 +26,7 @@ import fastsoftmax
 from fastsoftmax.compare import exact
 from fastsoftmax.compare.accuracy import Truth, exact_ulp
 from fastsoftmax.kernels import long_row
+from fastsoftmax.kernels.pivot import AIM_DOUBLE, AIM_SINGLE
 
 LENGTHS = (1, 2, 3, 7, 10, 16, 17, 31, 63, 64, 65, 100)
 
@@ -223,10 +224,22 @@ def test_a_row_has_the_same_bits_whatever_is_beside_it(op, dtype):
             same_bits(together[r : r + 1], call(op, row[None]))
 
 
-def behind_rows_of_known_maxima(row):
-    """Return log_softmax of a row behind some that are done with their maxima known, as the next ones then are, too."""
-    spikes = family("late spike", row.dtype, row.size, rows=16)
-    return fastsoftmax.log_softmax(np.concatenate([spikes, row[None]]), 1)[-1]
+def behind_rows_of_known_maxima(row, op="log_softmax"):
+    """Return the result of a row behind some that are done with their maxima known, as the next ones then are, too."""
+    spikes = np.zeros((16, row.size), row.dtype)
+    spikes[:, row.size // 2] = 40  # not at the ends, from which the pivots are guessed
+    return call(op, np.concatenate([spikes, row[None]]))[-1]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_where_an_exponent_begins_to_be_too_large_for_a_guess(op, dtype, rng):
+    # with the one above the largest a term is no number, and its row must not be taken for one that suits
+    largest = {np.float32: 128 - AIM_SINGLE, np.float64: 1024 - AIM_DOUBLE}[dtype]
+    x = rng.random((80, 210)).astype(dtype)
+    x[:, 100] = (largest + np.linspace(-2, 2, 80)) * np.log(2)
+    alone = [call(op, row[None])[0] for row in x]
+    same_bits(np.stack([behind_rows_of_known_maxima(row, op) for row in x]), np.stack(alone))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -222,7 +222,8 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
     if seeks_peak is not None:
         peak = larger(total - before, peak)
     most = larger(total, most)
-    suits = all_in_range(seen) and not any_set(most >= 2.0 * ceiling(x))
+    is_sound = count_set(total == total) == lanes(x)  # the exponent above the largest is in range, but makes a NaN
+    suits = all_in_range(seen) and is_sound and not any_set(most >= 2.0 * ceiling(x))
     reaches = any_set(most >= ceiling(x) + least_sum(x))
     sums = RowSum(row_total, row_lost, total - bottom, sum_of_four(lost), sum_of_four(rest))
     return sums, peak, suits, reaches, end
