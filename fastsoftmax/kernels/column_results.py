@@ -10,15 +10,13 @@ from fastsoftmax.kernels.column_pivots import FIRST, FLOOR, HELD, MAGIC, PART, S
 from fastsoftmax.kernels.column_sums import settle, sum_of
 from fastsoftmax.kernels.exponential import exponential, inverse_in_parts, magic_integer, nodes, pivot_in
 from fastsoftmax.kernels.row_results import (
-    SHRINK_DOUBLE,
-    SHRINK_SINGLE,
-    SPARED_DOUBLE,
-    SPARED_SINGLE,
     lift,
     log_share,
     lowest_of,
     one_over,
     share,
+    shrunk,
+    spared,
 )
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
 from fastsoftmax.kernels.strips import chunk_of, chunks_of, four_rows, load_columns, rows_from, slots_of, store_columns
@@ -44,7 +42,7 @@ from fastsoftmax.simd import (
 @inline
 def keep_inverses(kept, slots, high):
     """Keep what `share` wants of the sums of a strip, over 2^lift; tell whether some are NaN."""
-    has_odd, scale = False, choose(kept.numbers, SPARED_SINGLE * SHRINK_SINGLE, SPARED_DOUBLE * SHRINK_DOUBLE)
+    has_odd, scale = False, spared(kept.numbers) * shrunk(kept.numbers)
     for j in range(0, slots, WIDE):
         total, lost = sum_of(kept, j, high)
         inverse, inverse_low = inverse_in_parts(total, lost)

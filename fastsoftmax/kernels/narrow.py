@@ -29,7 +29,7 @@ from fastsoftmax.kernels.exponential import (
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_and_rest, log_in_parts, log_of
 from fastsoftmax.kernels.narrow_sums import pivots_for, sum_around_peaks, sum_few_around_peaks, sum_terms_of_rows
 from fastsoftmax.kernels.pivot import add_four_exactly, sum_of_four
-from fastsoftmax.kernels.row_results import SPARED_DOUBLE, SPARED_SINGLE, share
+from fastsoftmax.kernels.row_results import share, spared
 from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, TINY
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
 from fastsoftmax.simd import (
@@ -37,6 +37,7 @@ from fastsoftmax.simd import (
     WIDE,
     absolute,
     choose,
+    constant,
     copy_one,
     count_set,
     flush_small,
@@ -60,7 +61,8 @@ from fastsoftmax.simd import (
 
 MANY = 8  # rows
 LIMITS = {"float32": (64, 208), "float64": (32, 112)}  # of elements, where rows are few (a group of vectors), and many
-DELICATE_DOUBLE = 0.5  # under it (but not under TINY) the last place of a logsumexp is far under that of the sum
+# Under it (but not under TINY) the last place of a logsumexp is far under that of the sum.
+near_zero = constant(NEAR_ZERO_SINGLE, 0.5)
 
 
 def is_narrow(rows: int, n: int, compute_type: str) -> bool:
@@ -74,7 +76,7 @@ def is_narrow(rows: int, n: int, compute_type: str) -> bool:
 @inline
 def inverses(total, lost):
     """Return 1 / (total + lost), spared, in two parts."""
-    inverse, scale = 1.0 / total, choose(total, SPARED_SINGLE, SPARED_DOUBLE)
+    inverse, scale = 1.0 / total, spared(total)
     inverse_low = fma(inverse * lost, -1.0, fma(inverse, 0.0 - total, 1.0)) * inverse
     return inverse * scale, inverse_low * scale
 
@@ -247,7 +249,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
             if n == 1:  # it is that itself
                 result = maximum + 0.0
         size = absolute(result)
-        is_delicate = select(size >= TINY, size, 1.0) < choose(x, NEAR_ZERO_SINGLE, DELICATE_DOUBLE)
+        is_delicate = select(size >= TINY, size, 1.0) < near_zero(x)
         if not in_double and count_set(is_delicate) > 0:
             for column in range(0, width, WIDE):
                 store(results, column, logsumexp_near_zero(x, tile, column, n))

@@ -26,15 +26,12 @@ from fastsoftmax.simd import (
 
 # Where subnormal numbers become 0, shares are computed times so much: so what the second part of an inverse gives is a
 # normal number, or the share is none.
-SPARED_SINGLE, SPARED_DOUBLE = (2.0**25, 2.0**100) if FLUSHES else (1.0, 1.0)
+spared = constant(2.0**25, 2.0**100) if FLUSHES else constant(1.0, 1.0)
 # Where terms are a power of two times a number, which may itself be much larger than 1, the power is raised by so much,
 # or it might be no normal number, and the inverse of the sum is shrunk.
-LIFT_SINGLE, LIFT_DOUBLE = 36, 100
-SHRINK_SINGLE, SHRINK_DOUBLE = 2.0**-LIFT_SINGLE, 2.0**-LIFT_DOUBLE
-lift = constant(LIFT_SINGLE, LIFT_DOUBLE)
-lowest_of = constant(
-    -3.0e38, -1.0e308
-)  # nearly as low as any: in place of -inf, whose product with a zero would be NaN
+lift = constant(36, 100)
+shrunk = constant(2.0**-36, 2.0**-100)
+lowest_of = constant(-3.0e38, -1.0e308)  # nearly the lowest: in place of -inf, whose product with 0 would be NaN
 WORTH_ALIGNING = 8  # groups of a row from which on it pays that each vector is written to one line
 
 
@@ -45,17 +42,17 @@ WORTH_ALIGNING = 8  # groups of a row from which on it pays that each vector is 
 def inverse_of(out, total, lost):
     """Return 1 / (total + lost), spared, as two numbers of the type of `out`: `share` adds no rounding but its own."""
     if choose(out, 1, 0):
-        inverse = SPARED_SINGLE / (total + lost)
+        inverse = spared(out) / (total + lost)
         high = rounded(out, inverse)
         return high, rounded(out, inverse - high)
     inverse, inverse_low = inverse_in_parts(total, lost)
-    return inverse * SPARED_DOUBLE, inverse_low * SPARED_DOUBLE
+    return inverse * spared(out), inverse_low * spared(out)
 
 
 @inline
 def share(e, inverse, inverse_low):
     """Return e / sum, which is never more than 1; the inverse is that of the sum, spared."""
-    return smaller(1.0, fma(e, inverse, e * inverse_low) * choose(e, 1.0 / SPARED_SINGLE, 1.0 / SPARED_DOUBLE))
+    return smaller(1.0, fma(e, inverse, e * inverse_low) * (1.0 / spared(e)))
 
 
 @inline

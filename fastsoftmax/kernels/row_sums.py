@@ -206,6 +206,15 @@ def vectors_of(x, k):
 
 
 @inline
+def keep_vectors(x, kept, k, sums):
+    """Keep the vectors of row k of which the lanes are yet to be added."""
+    place = vectors_of(x, k)
+    store(kept, place, sums.large)
+    store(kept, place + lanes(x), sums.rounded_off)
+    store(kept, place + 2 * lanes(x), sums.small)
+
+
+@inline
 def add_up_rows(x, rows, kept):
     """Add the lanes that are yet to be added, of one row while those of others are still on their way."""
     for k in range(rows):
@@ -248,9 +257,7 @@ def sum_rows(
         kept[PIVOT + k] = pivot
         keep(x, kept, TOTAL + k, sums.total, sums.lost)
         if seeks_peak is None:
-            store(kept, vectors_of(x, k), sums.large)
-            store(kept, vectors_of(x, k) + lanes(x), sums.rounded_off)
-            store(kept, vectors_of(x, k) + 2 * lanes(x), sums.small)
+            keep_vectors(x, kept, k, sums)
         else:
             kept[MAXIMUM + k] = maximum
             keep(x, kept, LOG_OTHERS + k, math.nan if log == NO_PEAK and math.isnan(sums.total) else log, log_low)

@@ -24,14 +24,13 @@ from fastsoftmax.kernels.exponential import (
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import FEW_GROUPS, MAX_GUESS, MAX_PIVOT
 from fastsoftmax.kernels.row_results import (
-    SHRINK_DOUBLE,
-    SHRINK_SINGLE,
     inverse_of,
     lift,
     lowest_of,
     minus_log_sum,
     one_over,
     share,
+    shrunk,
 )
 from fastsoftmax.kernels.row_sums import LARGE_SHARE
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, is_delicate
@@ -119,7 +118,6 @@ def is_sound(total, pivot):
 def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write 2^f · 2^(n - pivot) / total."""
     high, low = log2e_over(x, temperature)
-    shrink = choose(x, SHRINK_SINGLE, SHRINK_DOUBLE)
     mode = flush_small()
     for r in range(first, last):
         start, to = x_start + r * x_step, out_start + r * out_step
@@ -128,7 +126,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
             careful_softmax(x, start, n, out, to, temperature)
             continue
         inverse, inverse_low = inverse_of(out, total, lost)
-        inverse, inverse_low = inverse * shrink, inverse_low * shrink
+        inverse, inverse_low = inverse * shrunk(x), inverse_low * shrunk(x)
         for i in range(0, n, lanes(x)):
             p, _, _, exponent = in_two_parts(x, part(x, start + i, n - i), high, low)
             e = p * power_of_two(x, exponent - pivot + lift(x))

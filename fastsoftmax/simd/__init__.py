@@ -59,8 +59,9 @@ from fastsoftmax.simd.memory import (
     store,
     store_first,
     store_one,
+    to_aligned,
 )
-from fastsoftmax.simd.past_caches import store_past_caches, to_aligned, wait_for_stores
+from fastsoftmax.simd.past_caches import store_past_caches, wait_for_stores
 from fastsoftmax.simd.polynomial import polynomial
 from fastsoftmax.simd.room import empty, empty_like, empty_wide, is_native, terms_in
 from fastsoftmax.simd.table import lookup_table

@@ -143,6 +143,22 @@ def store(typingctx, array, index, value):
     return types.void(array, types.intp, value), codegen
 
 
+@intrinsic
+def to_aligned(typingctx, array, index):
+    """Return how many elements behind array[index] the next address is that is a multiple of a vector's size.
+
+    Only there can one be written past the caches.
+    """
+
+    def codegen(context, builder, sig, values):
+        size = array.dtype.bitwidth // 8
+        whole = vector_of(array).lanes * size
+        place = builder.ptrtoint(address(context, builder, array, *values, ir.IntType(8)), ir.IntType(64))
+        return builder.udiv(builder.and_(builder.neg(place), ir.IntType(64)(whole - 1)), ir.IntType(64)(size))
+
+    return types.intp(array, types.intp), codegen
+
+
 def _first_lanes(builder, count, width):
     lane = ir.VectorType(I32, width)
     limit = builder.select(builder.icmp_signed("<", count, ir.IntType(64)(width)), count, ir.IntType(64)(width))

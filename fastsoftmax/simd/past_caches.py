@@ -5,23 +5,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from fastsoftmax.simd.storage import address, memory_type, to_memory
-from fastsoftmax.simd.vector import I32, IS_X86, call, vector_of
-
-
-@intrinsic
-def to_aligned(typingctx, array, index):
-    """Return how many elements behind array[index] the next address is that is a multiple of a vector's size.
-
-    Only there can one be written past the caches.
-    """
-
-    def codegen(context, builder, sig, values):
-        size = array.dtype.bitwidth // 8
-        whole = vector_of(array).lanes * size
-        place = builder.ptrtoint(address(context, builder, array, *values, ir.IntType(8)), ir.IntType(64))
-        return builder.udiv(builder.and_(builder.neg(place), ir.IntType(64)(whole - 1)), ir.IntType(64)(size))
-
-    return types.intp(array, types.intp), codegen
+from fastsoftmax.simd.vector import I32, IS_X86, call
 
 
 @intrinsic
