@@ -15,6 +15,7 @@ from fastsoftmax.simd import (
     WIDE,
     absolute,
     any_set,
+    count_set,
     fma,
     lanes,
     larger,
@@ -105,8 +106,8 @@ def is_within(x, largest, high):
 
 
 @inline
-def raise_pivots(kept, j, high):
-    """Choose the pivots of a vector of columns for their largest elements, and bring the sums to them.
+def raise_pivots(kept, j, high, has_sums):
+    """Choose the pivots of a vector of columns for their largest elements, and bring the sums, if any, to them.
 
     Elements that have none, -inf or nearly, get 0: their terms vanish beside others, or nothing else comes, and the
     column is done the careful way.
@@ -116,16 +117,18 @@ def raise_pivots(kept, j, high):
     k = fma(largest, splat(x, high / nodes(x)), splat(x, magic_integer(x))) - magic_integer(x)
     has = has_pivot(x, largest, high)
     pivot = select(has, k - aim(x), 0.0)
-    keep(kept, PART, j, magic_number(x, pivot))
+    magic = magic_number(x, pivot)
     keep(kept, FLOOR, j, (pivot + lowest_exponent(x)) * step)
     keep(kept, LIMIT, j, select(has, (k + RISE) * step, largest))
-    for k in range(j, j + lanes(x), WIDE):
-        shift = pivot_in(x, recall_wide(kept, MAGIC, k)) - pivot_in(x, recall_wide(kept, PART, k))
-        shift = larger(smaller(shift, splat_wide(0.0)), splat_wide(-1022.0))
-        power = shift_exponent(splat_wide(1.0), shift + MAGIC_DOUBLE)
-        total, lost = sums_of(kept, k)
-        keep_sums(kept, k, total * power, lost * power)
-    keep(kept, MAGIC, j, recall(kept, PART, j))
+    if has_sums and count_set(magic == recall(kept, MAGIC, j)) < lanes(x):
+        keep(kept, PART, j, magic)
+        for k in range(j, j + lanes(x), WIDE):
+            shift = pivot_in(x, recall_wide(kept, MAGIC, k)) - pivot_in(x, recall_wide(kept, PART, k))
+            shift = larger(smaller(shift, splat_wide(0.0)), splat_wide(-1022.0))
+            power = shift_exponent(splat_wide(1.0), shift + MAGIC_DOUBLE)
+            total, lost = sums_of(kept, k)
+            keep_sums(kept, k, total * power, lost * power)
+    keep(kept, MAGIC, j, magic)
 
 
 @inline
@@ -168,7 +171,7 @@ def look_for_largest(source, rows, slots, last, holds, kept):
             keep(kept, HELD_OUT, slot, recall(kept, HELD, slot))
     for i in range(0, rows, 4):
         for slot in range(0, slots, lanes(x)):
-            v = load_rows(source, i, min(slot, last), rows)
+            v = load_rows(source.data, source.start + i * source.pitch + min(slot, last), source.pitch, rows - i)
             if holds is not None:
                 held, v = hold_out(recall(kept, HELD_OUT, slot), v)
                 keep(kept, HELD_OUT, slot, held)

@@ -49,6 +49,7 @@ from fastsoftmax.kernels.strips import (
     chunks_of,
     fetch_four,
     last_column,
+    line_of,
     load_rows,
     near_rows,
     part_of,
@@ -101,23 +102,31 @@ def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
     high, low = splat_group(x, high), splat_group(x, low)
     total, largest = splat(x, bias(x)), splat(x, -math.inf)
     lost, rest = splat(x, 0.0), splat(x, 0.0)
-    near = near_rows(source)
-    for i in range(0, rows, 4):
-        fetch_four(soon[0], i, j, rows)
-        fetch_four(soon[1], i, j, rows)
-        v = load_rows(source, i, j, rows)
+    pitch, near = source.pitch, near_rows(source)
+    x_soon, out_soon = soon
+    number = j // lanes(x) * rows
+    x_line, x_left = line_of(x_soon, number)
+    out_line, out_left = line_of(out_soon, number)
+    at = source.start + j
+    to, to_pitch = (0, 0) if terms is None else (terms.start + j, terms.pitch)
+    for rest_of_rows in range(rows, 0, -4):
+        x_line, x_left = fetch_four(x_soon, x_line, x_left)
+        out_line, out_left = fetch_four(out_soon, out_line, out_left)
+        v = load_rows(x, at, pitch, rest_of_rows)
         if lanes(x) == in_a_line(x):  # as a part of its own this is worth nothing: it is compiled to another order
             for k in range(4):
-                prefetch_nearest(x, source.start + (i + k) * source.pitch + j + near)
+                prefetch_nearest(x, at + k * pitch + near)
         if holds is not None:
             held, v = hold_out(held, v)
         large, a, b, _ = factored_exponential(larger(group_floor, v), high, low, group_magic)
         if terms is not None:
-            store_rows(terms, i, j, rows, fma(a, b, large))
+            store_rows(terms.data, to, to_pitch, rest_of_rows, fma(a, b, large))
         largest = larger(largest_of_four(v), largest)
         total, lost_here = add_group(total, large)
         lost = lost + sum_of_four(lost_here)
         rest = rest + sum_of_products(a, b)  # at once: one after the other, equal ones would be rounded the same way
+        at += 4 * pitch
+        to += 4 * to_pitch
     return total, lost, rest, largest, held
 
 
@@ -152,11 +161,11 @@ def sum_chunk(source, rows, slots, last, is_first, looks, terms, holds, kept, hi
     for slot in range(0, slots, lanes(x)):
         j = min(slot, last)
         if looks:
-            raise_pivots(kept, slot, high)
+            raise_pivots(kept, slot, high, not is_first)
             varies |= note_largest(kept, slot, recall(kept, SEEN, slot))
         total, lost, rest = splat(x, 0.0), splat(x, 0.0), splat(x, 0.0)
         for _ in range(2):  # twice at most: the second time what was seen is what the pivots are for
-            raise_pivots(kept, slot, high)
+            raise_pivots(kept, slot, high, not is_first)
             magic, floor, held = recall(kept, MAGIC, slot), recall(kept, FLOOR, slot), recall(kept, HELD, slot)
             total, lost, rest, seen, held = sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
             if not note_largest(kept, slot, seen):

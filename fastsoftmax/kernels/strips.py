@@ -172,10 +172,8 @@ def bring(x, rows, strip, tile):
 
 
 @inline
-def load_rows(matrix, i, j, rows):
-    """Return the vectors in column j of row i and the three behind it as a group; those of no row are -inf."""
-    data, at, pitch = matrix.data, matrix.start + i * matrix.pitch + j, matrix.pitch
-    rest = rows - i
+def load_rows(data, at, pitch, rest):
+    """Return the vector at data[at] and the three a pitch apart behind it as a group; behind `rest` they are -inf."""
     if rest >= 4:
         return join(load(data, at), load(data, at + pitch), load(data, at + 2 * pitch), load(data, at + 3 * pitch))
     nothing = splat(data, -math.inf)
@@ -194,10 +192,8 @@ def near_rows(matrix):
 
 
 @inline
-def store_rows(matrix, i, j, rows, group):
-    """Write the vectors of a group to column j of row i and the three behind it, as far as they are there."""
-    data, at, pitch = matrix.data, matrix.start + i * matrix.pitch + j, matrix.pitch
-    rest = rows - i
+def store_rows(data, at, pitch, rest, group):
+    """Write the vectors of a group to data[at] and the three places a pitch apart behind it, `rest` at most."""
     a, b, c, d = quarters(group)
     store(data, at, a)
     if rest > 1:
@@ -219,14 +215,25 @@ def soon_wanted(matrix, strip, slots):
 
 
 @inline
-def fetch_four(soon, i, j, rows):
-    """Ask for four vectors of what is wanted soon, unless it is None, while row i of column j of a chunk is done.
+def line_of(soon, number):
+    """Return where the vector of a number lies in what is wanted soon, and how many are left of its row; 0 of None."""
+    if soon is None:
+        return 0, 0
+    row = number // soon.vectors
+    done = number - row * soon.vectors
+    return soon.start + row * soon.pitch + done * lanes(soon.data), soon.vectors - done
+
+
+@inline
+def fetch_four(soon, place, left):
+    """Ask for the next four vectors of what is wanted soon, unless it is None; return (place, left) of those behind.
 
     They are asked for in the order of memory, along the rows.
     """
     if soon is not None:
-        number = j // lanes(soon.data) * rows + i
-        row = number // soon.vectors
-        place = soon.start + row * soon.pitch + (number - row * soon.vectors) * lanes(soon.data)
         for k in range(4):
             prefetch(soon.data, place + k * lanes(soon.data))
+        is_last = left <= 4
+        place += 4 * lanes(soon.data) + (soon.pitch - soon.vectors * lanes(soon.data) if is_last else 0)
+        left += (soon.vectors if is_last else 0) - 4
+    return place, left
