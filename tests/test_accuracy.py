@@ -367,6 +367,27 @@ def test_rows_near_zero_have_the_same_bits_whatever_is_beside_them(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+def test_narrow_rows_near_zero_are_set_aside(dtype, rng):
+    # until there are as many as a vector has lanes: whatever their number and places, and those of others
+    for n in (1, 2, 3, 4, 5, 16, 31):
+        x = rng.normal(0, 1, (500, n))
+        is_near = rng.random(500) < np.linspace(0, 1, 500)
+        x -= np.where(is_near, fastsoftmax.logsumexp(x, 1) - rng.uniform(-0.6, 0.6, 500), 3)[:, None]
+        x[rng.integers(500, size=9), rng.integers(n, size=9)] = [np.nan, np.inf, -np.inf] * 3
+        x = x.astype(dtype)
+        alone = np.concatenate([fastsoftmax.logsumexp(np.repeat(row[None], 16, 0), 1)[:1] for row in x])
+        sound = np.isfinite(x).all(1)
+        assert_exact("logsumexp", x[sound], 1, alone[sound], "auto")
+        same_bits(fastsoftmax.logsumexp(x, 1), alone)
+        for first, rows in [(0, 17), (3, 40), (100, 33), (400, 64), (470, 30), (491, 9)]:
+            part = slice(first, first + rows)
+            same_bits(fastsoftmax.logsumexp(x[part], 1), alone[part])
+            out = np.full((rows, 2), dtype(7))
+            fastsoftmax.logsumexp(x[part], 1, out=out[:, 1])
+            same_bits(out, np.stack([np.full(rows, dtype(7)), alone[part]], 1))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_a_row_far_from_zero_behind_one_near_zero(dtype, rng):
     # e^x of the 4096th multiple of ln 2 has the low bits of 1, and so on: none may be taken for a row near 0
     far = np.concatenate([np.arange(-7, 40) * 1024 * np.log(2), np.geomspace(1, 1e30, 13)])

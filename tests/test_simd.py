@@ -605,6 +605,23 @@ def test_masks_as_a_whole(size, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
+def test_packed_lanes_come_first_in_their_order(dtype):
+    @compiled
+    def run(x, out):
+        v = simd.load(x, 0)
+        simd.store(out, 0, simd.packed(v < 100.0, v))
+
+    width = LANES[np.dtype(dtype).name]
+    out = np.empty(width, dtype)
+    rng = np.random.default_rng(0)
+    single, none = np.eye(width, dtype=bool), np.zeros((1, width), bool)
+    for mask in np.concatenate([none, ~none, single, ~single, rng.random((50, width)) < 0.3]):
+        x = np.where(mask, np.arange(width), 100 + np.arange(width)).astype(dtype)
+        run(x, out)
+        np.testing.assert_array_equal(out[: mask.sum()], x[mask])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_sum_lanes_has_two_parts(dtype):
     @compiled
     def run(x, y, out):
@@ -766,20 +783,26 @@ def test_keep_alive():
 @pytest.mark.parametrize("name", STORED)
 def test_scratch_is_room_of_the_type_that_an_array_is_computed_in(name):
     @compiled
-    def run(x, out, other):
+    def run(x, out, other, thirds):
         width = 4 * simd.lanes(x)
         one, two = simd.scratch(x, 4), simd.scratch(x, 4)
         simd.store(one, 0, simd.load_group(x, 0) / 3)
         simd.store(two, 0, simd.load_group(x, width))
+        wide = simd.scratch_wide(width // WIDE)
+        for i in range(width):
+            wide[i] = 1 / 3
         for i in range(width):
             simd.copy_one(one, i, out, width - 1 - i)
+            thirds[i] = wide[i]
         simd.store(other, 0, simd.load_group(two, 0))
 
     width = 4 * LANES[name]
     x = np.arange(1, 2 * width + 1)
     out, other = np.empty((2, width), computed(name))
-    run(bits_of(x, name), out, other)
+    thirds = np.empty(width)
+    run(bits_of(x, name), out, other, thirds)
     np.testing.assert_array_equal(out, (x[:width].astype(out.dtype) / out.dtype.type(3))[::-1])
+    np.testing.assert_array_equal(thirds, np.full(width, 1 / 3))
     np.testing.assert_array_equal(other, x[width:])
 
 

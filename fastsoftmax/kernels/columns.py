@@ -49,7 +49,7 @@ from fastsoftmax.kernels.column_results import (
 from fastsoftmax.kernels.column_sums import settle, settle_all, sum_chunk, sum_of, sum_strip
 from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, add_smaller, log2e_over, log2e_wide
 from fastsoftmax.kernels.extended import exp2_in_parts
-from fastsoftmax.kernels.logarithm import log_in_parts
+from fastsoftmax.kernels.logarithm import log_in_parts, log_of_sum
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
 from fastsoftmax.kernels.rows import is_delicate, near_zero
 from fastsoftmax.kernels.strips import (
@@ -272,8 +272,7 @@ def logsumexp_columns(
         has_odd = False
         for j in range(0, slots, WIDE):
             total, lost = sum_of(kept, j, high)
-            a, b = log_in_parts(total, lost, pivots(kept, j))
-            result = a + b
+            result = log_of_sum(x, total, lost, pivots(kept, j))
             keep_sums(kept, j, result, lost)
             is_odd = count_set(result == result) < WIDE or count_set(absolute(result) < near_zero(x)) > 0
             has_odd = has_odd or is_odd

@@ -7,7 +7,7 @@ two parts, as the sum of which it is exact far below the last place of the large
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import LN2_HIGH, LN2_LOW
 from fastsoftmax.kernels.extended import exponential_in_parts
-from fastsoftmax.simd import fma, polynomial, rounded, select, split_exponent
+from fastsoftmax.simd import choose, fma, polynomial, rounded, select, split_exponent
 
 log_series = polynomial(
     (
@@ -45,6 +45,15 @@ def log_and_rest(value, lost, exponent):
     a, b, c = log_of_mantissa(m - 1.0, lost / value, n + exponent)
     log = a + b
     return log, ((a - log) + b) + c
+
+
+@inline
+def log_of_sum(x, total, lost, exponent):
+    """Return log((total + lost) * 2**exponent) of float64, good to more than the precision that x is computed in."""
+    if choose(x, 1, 0):
+        return log_of(total + lost, exponent)
+    log, rest = log_and_rest(total, lost, exponent)
+    return log + rest
 
 
 @inline

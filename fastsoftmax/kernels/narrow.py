@@ -17,18 +17,14 @@ from fastsoftmax.kernels.careful import (
     careful_log_softmax,
     careful_logsumexp,
     careful_softmax,
-    log_near_zero,
-    plain_exponential,
-    plain_exponential_of_single,
 )
 from fastsoftmax.kernels.exponential import (
     add_exactly,
-    add_smaller,
     log2e_over,
 )
-from fastsoftmax.kernels.logarithm import log1p_of_single, log_and_rest, log_in_parts, log_of
+from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_of_sum
+from fastsoftmax.kernels.narrow_near_zero import set_aside, write_near_zero
 from fastsoftmax.kernels.narrow_sums import pivots_for, sum_around_peaks, sum_few_around_peaks, sum_terms_of_rows
-from fastsoftmax.kernels.pivot import add_four_exactly, sum_of_four
 from fastsoftmax.kernels.row_results import share, spared
 from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, TINY
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
@@ -36,6 +32,7 @@ from fastsoftmax.simd import (
     GROUP,
     WIDE,
     absolute,
+    any_set,
     choose,
     constant,
     copy_one,
@@ -45,15 +42,13 @@ from fastsoftmax.simd import (
     lanes,
     load,
     load_group,
-    load_group_wide,
-    load_wide,
     narrowed,
     repeated,
     restore,
     rounded,
     scratch,
+    scratch_wide,
     select,
-    splat_wide,
     store,
     store_columns,
     widened,
@@ -200,34 +195,6 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 # --- logsumexp ------------------------------------------------------------------------------------------------------
 
 
-@inline
-def log_of_terms(x, total, lost, pivot):
-    """Return log((total + lost) · 2^pivot), float64."""
-    total, lost, pivot = widened(total), widened(lost), widened(pivot)
-    if choose(x, 1, 0):
-        return log_of(total + lost, pivot)
-    log, rest = log_and_rest(total, lost, pivot)
-    return log + rest
-
-
-@inline
-def logsumexp_near_zero(x, tile, column, n):
-    """Return logsumexp of WIDE lanes, float64, so exactly that what cancels does not matter, where it is near 0."""
-    total, lost = splat_wide(0.0), splat_wide(0.0)
-    in_groups = choose(x, 0, n - n % GROUP)
-    for j in range(0, in_groups, GROUP):
-        e, e_low = plain_exponential(load_group_wide(tile, lanes(x) * j))
-        total, lost = add_four_exactly(total, lost + sum_of_four(e_low), e)
-    for j in range(in_groups, n):
-        v = load_wide(tile, column + lanes(x) * j)
-        if choose(x, 1, 0):
-            total = total + plain_exponential_of_single(v)
-        else:
-            e, e_low = plain_exponential(v)
-            total, lost = add_exactly(total, lost + e_low, e)
-    return log_near_zero(x, *add_smaller(total, lost))
-
-
 @kernel(*ROW_PARAMETERS)
 def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write logsumexp of the rows first to last; the temperature is 1."""
@@ -235,6 +202,10 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     width = lanes(x)
     in_double = choose(x, n, GROUP) < GROUP  # that is faster, and exact near 0, too
     tile, results = scratch(x, n), scratch(x, 1)
+    lane_numbers = scratch(x, 1)
+    for k in range(width):
+        lane_numbers[k] = k
+    aside, rows_aside, waiting = scratch(x, 2 * n), scratch_wide(2 * (lanes(x) // WIDE)), 0  # `narrow_near_zero.py`
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
         next_rows = x_start + (r + width) * x_step
@@ -245,20 +216,21 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         else:
             pivot = pivots_for(x, maximum, high)
             total, lost = sum_terms_of_rows(x, next_rows, None, 0, tile, n, None, pivot, high, low)
-            result = narrowed(x, log_of_terms(x, total, lost, pivot))
+            result = narrowed(x, log_of_sum(x, widened(total), widened(lost), widened(pivot)))
             if n == 1:  # it is that itself
                 result = maximum + 0.0
         size = absolute(result)
+        size = select(load(lane_numbers, 0) < rows, size, 1.0)
         is_delicate = select(size >= TINY, size, 1.0) < near_zero(x)
-        if not in_double and count_set(is_delicate) > 0:
-            for column in range(0, width, WIDE):
-                store(results, column, logsumexp_near_zero(x, tile, column, n))
-            result = select(is_delicate, load(results, 0), result)
+        if not in_double and any_set(is_delicate):
+            waiting = set_aside(is_delicate, tile, n, r, lane_numbers, aside, rows_aside, waiting)
         if rows == width and out_step == 1 and count_set(result == result) == width:
             store(out, to, result)
-            continue
-        store(results, 0, result)
-        for k in range(rows):
-            if math.isnan(results[k]):
-                results[k] = careful_logsumexp(x, x_start + (r + k) * x_step, n)
-            copy_one(results, k, out, to + k * out_step)
+        else:
+            store(results, 0, result)
+            for k in range(rows):
+                if math.isnan(results[k]):
+                    results[k] = careful_logsumexp(x, x_start + (r + k) * x_step, n)
+                copy_one(results, k, out, to + k * out_step)
+        while waiting >= width or (waiting > 0 and r + width >= last):
+            waiting = write_near_zero(x, aside, n, rows_aside, waiting, results, out, out_start, out_step)

@@ -8,6 +8,7 @@ from fastsoftmax.simd.vector import (
     GROUP,
     I32,
     Vector,
+    call,
     common_vector,
     halves,
     joined,
@@ -103,6 +104,19 @@ def count_set(typingctx, mask):
         return builder.zext(builder.ctpop(bits), ir.IntType(64))
 
     return types.intp(mask), codegen
+
+
+@intrinsic
+def packed(typingctx, mask, a):
+    """Return the lanes that are set in the mask, one behind the other; those behind them are anything."""
+
+    def codegen(context, builder, sig, values):
+        lanes, vector = values[0], values[1]
+        undefined = ir.Constant(vector.type, ir.Undefined)
+        name = f"llvm.experimental.vector.compress.{a.suffix}"
+        return call(builder, name, vector.type, [vector, lanes, undefined])
+
+    return a(mask, a), codegen
 
 
 def _keep(a, count, first_kept):

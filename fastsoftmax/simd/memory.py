@@ -40,22 +40,32 @@ def keep_alive(typingctx, array):
     return types.void(array), lambda context, builder, sig, values: context.get_dummy_value()
 
 
-@intrinsic(prefer_literal=True)
-def scratch(typingctx, array, vectors):
-    """Return room on the stack for so many vectors, none of which crosses a cache line; in no loop."""
-    vector = vector_of(array)
-
+def _scratch(dtype, vectors):
     def codegen(context, builder, sig, values):
-        element = context.get_data_type(vector.dtype)
-        one = ir.ArrayType(element, vector.lanes)
+        element = context.get_data_type(dtype)
+        one = ir.ArrayType(element, VECTOR_BITS // dtype.bitwidth)
         if isinstance(vectors, types.IntegerLiteral):
             room = cgutils.alloca_once(builder, one, size=vectors.literal_value)
         else:
-            room = builder.alloca(one, size=values[1])
+            room = builder.alloca(one, size=values[-1])
         room.align = VECTOR_BITS // 8
         return builder.bitcast(room, element.as_pointer())
 
-    return types.CPointer(vector.dtype)(array, vectors), codegen
+    return types.CPointer(dtype), codegen
+
+
+@intrinsic(prefer_literal=True)
+def scratch(typingctx, array, vectors):
+    """Return room on the stack for so many vectors, none of which crosses a cache line; in no loop."""
+    pointer, codegen = _scratch(vector_of(array).dtype, vectors)
+    return pointer(array, vectors), codegen
+
+
+@intrinsic(prefer_literal=True)
+def scratch_wide(typingctx, vectors):
+    """Return room on the stack for so many vectors of float64; in no loop."""
+    pointer, codegen = _scratch(types.float64, vectors)
+    return pointer(vectors), codegen
 
 
 @intrinsic
