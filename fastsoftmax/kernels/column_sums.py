@@ -131,12 +131,9 @@ def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
 
 
 @inline
-def add_sums(kept, j, total, lost, rest):
-    """Add the sums of a chunk, which began at the bias, to those of a vector of columns: each exactly."""
-    keep(kept, PART, j, total)
-    keep(kept, PART_LOST, j, lost)
-    keep(kept, PART_REST, j, rest)
-    for k in range(j, j + lanes(kept.numbers), WIDE):
+def add_parts(kept, slots):
+    """Add the sums of a chunk, which began at the bias, to those of all chunks: each exactly."""
+    for k in range(0, slots, WIDE):
         whole, whole_lost = sums_of(kept, k)
         whole, whole_lost = add_exactly(whole, whole_lost, recall_wide(kept, PART, k) - bias(kept.numbers))
         whole, whole_lost = add_exactly(whole, whole_lost, recall_wide(kept, PART_LOST, k))
@@ -159,29 +156,34 @@ def sum_chunk(source, rows, slots, last, is_first, looks, terms, holds, kept, hi
     if looks:
         look_for_largest(source, rows, slots, last, holds, kept)
     for slot in range(0, slots, lanes(x)):
-        j = min(slot, last)
         if looks:
             raise_pivots(kept, slot, high, not is_first)
             varies |= note_largest(kept, slot, recall(kept, SEEN, slot))
-        total, lost, rest = splat(x, 0.0), splat(x, 0.0), splat(x, 0.0)
-        for _ in range(2):  # twice at most: the second time what was seen is what the pivots are for
-            raise_pivots(kept, slot, high, not is_first)
+        raise_pivots(kept, slot, high, not is_first)
+    for slot in range(0, slots, lanes(x)):
+        while True:  # twice at most: the second time what was seen is what the pivots are for
             magic, floor, held = recall(kept, MAGIC, slot), recall(kept, FLOOR, slot), recall(kept, HELD, slot)
-            total, lost, rest, seen, held = sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
+            total, lost, rest, seen, held = sum_down(
+                source, min(slot, last), rows, terms, holds, held, floor, magic, high, low, soon
+            )
             if not note_largest(kept, slot, seen):
-                keep(kept, LARGEST, slot, larger(seen, recall(kept, LARGEST, slot)))
-                keep(kept, HELD, slot, held)
                 break
             varies = True
-        add_sums(kept, slot, total, lost, rest)
+            raise_pivots(kept, slot, high, not is_first)
+        keep(kept, LARGEST, slot, larger(seen, recall(kept, LARGEST, slot)))
+        keep(kept, HELD, slot, held)
+        keep(kept, PART, slot, total)
+        keep(kept, PART_LOST, slot, lost)
+        keep(kept, PART_REST, slot, rest)
+    add_parts(kept, slots)
     return varies
 
 
 @inline
-def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, holds, kept, high, low):
+def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, holds, kept, high, low, out):
     """Sum the columns of a strip, of which no terms are kept; return where its slots end, and its last vector begins.
 
-    Unless `holds` is None, the largest elements are held out.
+    Unless `holds` is None, the largest elements are held out. Unless it is None, the matrix `out` is fetched meanwhile.
     """
     x = part_of(all_x, strip)
     slots, column = slots_of(kept.numbers, strip), last_column(x, strip)
@@ -190,8 +192,9 @@ def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, hold
     for c in range(chunks_of(n)):
         i, rows = chunk_of(c, n)
         source = bring(rows_from(x, i), rows, strip, tile)
-        soon = soon_wanted(chunk_after(all_x, block, c, last, all_planes, n, inner, width), strip, slots)
-        varies = sum_chunk(source, rows, slots, column, c == 0, varies, None, holds, kept, high, low, (soon, None))
+        x_soon = soon_wanted(chunk_after(all_x, block, c, last, all_planes, n, inner, width), strip, slots)
+        soon = x_soon, None if out is None else soon_wanted(rows_from(out, i), strip, slots)
+        varies = sum_chunk(source, rows, slots, column, c == 0, varies, None, holds, kept, high, low, soon)
     return slots, column
 
 

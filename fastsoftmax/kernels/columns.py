@@ -47,9 +47,16 @@ from fastsoftmax.kernels.column_results import (
     write_shares,
 )
 from fastsoftmax.kernels.column_sums import settle, settle_all, sum_chunk, sum_of, sum_strip
-from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, add_smaller, log2e_over, log2e_wide
+from fastsoftmax.kernels.exponential import (
+    MAGIC_DOUBLE,
+    add_exactly,
+    add_smaller,
+    exponential,
+    log2e_over,
+    log2e_wide,
+)
 from fastsoftmax.kernels.extended import exp2_in_parts
-from fastsoftmax.kernels.logarithm import log_in_parts, log_of_sum
+from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_of_sum
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
 from fastsoftmax.kernels.rows import is_delicate, near_zero
 from fastsoftmax.kernels.strips import (
@@ -71,6 +78,7 @@ from fastsoftmax.kernels.strips import (
 from fastsoftmax.simd import (
     WIDE,
     absolute,
+    choose,
     copy_one,
     count_set,
     empty,
@@ -92,6 +100,15 @@ from fastsoftmax.simd import (
 )
 
 PARAMETERS = ("in", "int", "int", "int", "out", *["int"] * 11, "real")
+
+
+FETCHED = 2**13  # vectors of a strip of a result up to which log_softmax has it fetched while it sums
+
+
+@inline
+def always_the_first(matrix):
+    """Return a matrix of the first row again and again: what is fetched much too soon is better not fetched."""
+    return Matrix(matrix.data, matrix.start, matrix.outer, 0)
 
 
 # --- softmax --------------------------------------------------------------------------------------------------------
@@ -133,8 +150,8 @@ def softmax_columns(
             out_soon = rows_from(out_here, i)
             if keeps_in_out:
                 out_soon = chunk_after(all_out, block, c, last, all_planes, n, inner, width)
-            elif not is_kept:  # it would be fetched much too soon: then always the same
-                out_soon = Matrix(out_here.data, out_here.start, out_here.outer, 0)
+            elif not is_kept:
+                out_soon = always_the_first(out_here)
             soon = soon_wanted(x_soon, strip, slots), soon_wanted(out_soon, strip, slots)
             terms_here = rows_from(terms, i if is_kept else 0)  # where they are not kept, no one reads them
             varies = sum_chunk(source, rows, slots, column, c == 0, varies, terms_here, None, kept, high, low, soon)
@@ -184,6 +201,17 @@ def others_over_held(kept, j, high, low):
 
 
 @inline
+def others_over_held_single(kept, j, high, low):
+    """Return what `others_over_held` does of columns of float32: one part is enough, and what is tiny may vanish."""
+    held, largest, pivot = recall_wide(kept, HELD, j), recall_wide(kept, LARGEST, j), pivots(kept, j)
+    total, lost = sums_of(kept, j)
+    total = select(largest == -math.inf, 0.0, total + lost)
+    near = larger(smaller(held * high, pivot + 1000.0), pivot - 1000.0) * (1.0 / high)
+    unit, _, _, _ = exponential(near, 8.0 * high, 8.0 * low, 8.0 * (1023.0 - pivot) + MAGIC_DOUBLE)
+    return total / unit
+
+
+@inline
 def keep_logs(kept, slots, high, temperature):
     """Keep minus the logarithms of the sums of a strip in two parts, and what log_softmax is of the largest elements.
 
@@ -195,15 +223,22 @@ def keep_logs(kept, slots, high, temperature):
     scale_low = fma(-scale, temperature, 1.0) * scale
     for j in range(0, slots, WIDE):
         held, largest = recall_wide(kept, HELD, j), recall_wide(kept, LARGEST, j)
-        others, others_low = others_over_held(kept, j, high_wide, low_wide)
+        if choose(x, 1, 0):
+            others, others_low = others_over_held_single(kept, j, high_wide, low_wide), splat_wide(0.0)
+        else:
+            others, others_low = others_over_held(kept, j, high_wide, low_wide)
         others = select(has_pivot(x, held, high), others, math.nan)
         others = select(largest == -math.inf, others, select(is_within(x, largest, high), others, math.nan))
         is_known = others == others
-        u = others + 1.0
-        a, b = log_in_parts(u, (others - (u - 1.0)) + others_low, 0.0)
-        keep(kept, TOP, j, 0.0 - (a + b))
         quotient = held * scale
         quotient_low = fma(held, splat_wide(scale), 0.0 - quotient) + held * scale_low
+        if choose(x, 1, 0):
+            a = log1p_of_single(others)
+            b = a - a
+        else:
+            u = others + 1.0
+            a, b = log_in_parts(u, (others - (u - 1.0)) + others_low, 0.0)
+        keep(kept, TOP, j, 0.0 - (a + b))
         log, rest = add_exactly(quotient, quotient_low + b, a)
         log = select(is_known, log, math.nan)
         keep_in_two_parts(x, FIRST * kept.room + j, SECOND * kept.room + j, 0.0 - log, 0.0 - rest)
@@ -228,7 +263,10 @@ def log_softmax_columns(
         strip = strip_of(block, width, inner, all_planes)
         tile = Matrix(pointer_to(tile_room), 0, strip.count, room)
         x_here, out_here = part_of(all_x, strip), part_of(all_out, strip)
-        slots, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, True, kept, high, low)
+        out_soon = out_here if n * width <= FETCHED * lanes(x) else always_the_first(out_here)
+        slots, column = sum_strip(
+            all_x, block, last, all_planes, n, inner, width, strip, tile, True, kept, high, low, out_soon
+        )
         has_odd = keep_logs(kept, slots, high, temperature)
         settle_all(kept, strip, column)
         odd = count_odd(kept, strip, has_odd)
@@ -268,7 +306,9 @@ def logsumexp_columns(
     for block in range(first, last):
         strip = strip_of(block, width, inner, all_planes)
         tile = Matrix(pointer_to(tile_room), 0, strip.count, room)
-        slots, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, None, kept, high, low)
+        slots, column = sum_strip(
+            all_x, block, last, all_planes, n, inner, width, strip, tile, None, kept, high, low, None
+        )
         has_odd = False
         for j in range(0, slots, WIDE):
             total, lost = sum_of(kept, j, high)
