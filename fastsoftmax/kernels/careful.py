@@ -205,7 +205,7 @@ def careful_logsumexp(x, start, n):
 @inline
 def at_most_2(v):
     """Return v, at most 2, since a sum near 1 has no larger terms than e^2, and at least what vanishes beside it."""
-    return smaller(2.0, larger(-700.0, v))
+    return smaller(2.0, larger(-300.0, v))
 
 
 @inline

@@ -80,8 +80,14 @@ def keep_sums(kept, j, total, lost):
 
 @inline
 def clear(kept, slots):
-    """Begin a strip."""
+    """Begin a strip.
+
+    What is behind its columns will be moved and computed with, too: arithmetic with what happens to lie there, if that
+    were subnormal numbers, would take many times as long.
+    """
     x = kept.numbers
+    for what in range(KEPT):
+        keep(kept, what, slots, splat(x, 0.0))
     for j in range(0, slots, lanes(x)):
         keep(kept, LARGEST, j, splat(x, -math.inf))
         keep(kept, HELD, j, splat(x, -math.inf))

@@ -17,25 +17,8 @@ import math
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
-from fastsoftmax.kernels.column_pivots import (
-    FIRST,
-    HELD,
-    KEPT,
-    LARGEST,
-    SECOND,
-    SUMS,
-    TOP,
-    TOTAL,
-    Kept,
-    clear,
-    has_pivot,
-    is_within,
-    keep,
-    keep_sums,
-    pivots,
-    recall_wide,
-    sums_of,
-)
+from fastsoftmax.kernels.column_logs import keep_logs
+from fastsoftmax.kernels.column_pivots import KEPT, SUMS, TOTAL, Kept, clear, keep_sums, pivots
 from fastsoftmax.kernels.column_results import (
     copy_odd_columns,
     count_odd,
@@ -47,17 +30,8 @@ from fastsoftmax.kernels.column_results import (
     write_shares,
 )
 from fastsoftmax.kernels.column_sums import settle, settle_all, sum_chunk, sum_of, sum_strip
-from fastsoftmax.kernels.exponential import (
-    MAGIC_DOUBLE,
-    add_exactly,
-    add_smaller,
-    exponential,
-    log2e_over,
-    log2e_wide,
-)
-from fastsoftmax.kernels.extended import exp2_in_parts
-from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_of_sum
-from fastsoftmax.kernels.row_sums import keep_in_two_parts
+from fastsoftmax.kernels.exponential import log2e_over
+from fastsoftmax.kernels.logarithm import log_of_sum
 from fastsoftmax.kernels.rows import is_delicate, near_zero
 from fastsoftmax.kernels.strips import (
     CHUNK,
@@ -78,24 +52,17 @@ from fastsoftmax.kernels.strips import (
 from fastsoftmax.simd import (
     WIDE,
     absolute,
-    choose,
     copy_one,
     count_set,
     empty,
     empty_like,
     empty_wide,
     flush_small,
-    fma,
     keep_alive,
     lanes,
-    larger,
     load_wide,
     pointer_to,
     restore,
-    select,
-    shift_exponent,
-    smaller,
-    splat_wide,
     store_first,
 )
 
@@ -176,74 +143,6 @@ def softmax_columns(
 
 
 # --- log_softmax ----------------------------------------------------------------------------------------------------
-
-
-@inline
-def others_over_held(kept, j, high, low):
-    """Return the sums of WIDE columns without what is held out, in units of that, in two parts."""
-    held, largest = recall_wide(kept, HELD, j), recall_wide(kept, LARGEST, j)
-    total, lost = sums_of(kept, j)
-    is_nothing = largest == -math.inf  # then only floors have been summed, or NaN
-    total, lost = select(is_nothing, total - total, total), select(is_nothing, lost - lost, lost)
-    rest, rest_low = add_smaller(total, lost)
-    scaled = held * high
-    n = (scaled + MAGIC_DOUBLE) - MAGIC_DOUBLE
-    unit, unit_low = exp2_in_parts(scaled - n, fma(held, high, 0.0 - scaled) + held * low)
-    inverse = 1.0 / unit
-    others = rest * inverse
-    others_low = (fma(0.0 - others, unit, rest) + fma(0.0 - others, unit_low, rest_low)) * inverse
-    shift = smaller(pivots(kept, j) - n, splat_wide(0.0))  # in two steps: the power may be smaller than any number
-    first = larger(shift, splat_wide(-1000.0))
-    second = larger(shift - first, splat_wide(-1000.0))
-    one = splat_wide(1.0)
-    power, more = shift_exponent(one, first + MAGIC_DOUBLE), shift_exponent(one, second + MAGIC_DOUBLE)
-    return others * power * more, others_low * power * more
-
-
-@inline
-def others_over_held_single(kept, j, high, low):
-    """Return what `others_over_held` does of columns of float32: one part is enough, and what is tiny may vanish."""
-    held, largest, pivot = recall_wide(kept, HELD, j), recall_wide(kept, LARGEST, j), pivots(kept, j)
-    total, lost = sums_of(kept, j)
-    total = select(largest == -math.inf, 0.0, total + lost)
-    near = larger(smaller(held * high, pivot + 1000.0), pivot - 1000.0) * (1.0 / high)
-    unit, _, _, _ = exponential(near, 8.0 * high, 8.0 * low, 8.0 * (1023.0 - pivot) + MAGIC_DOUBLE)
-    return total / unit
-
-
-@inline
-def keep_logs(kept, slots, high, temperature):
-    """Keep minus the logarithms of the sums of a strip in two parts, and what log_softmax is of the largest elements.
-
-    Tell whether some are NaN.
-    """
-    x, has_odd = kept.numbers, False
-    high_wide, low_wide = log2e_wide(temperature)
-    scale = 1.0 / temperature
-    scale_low = fma(-scale, temperature, 1.0) * scale
-    for j in range(0, slots, WIDE):
-        held, largest = recall_wide(kept, HELD, j), recall_wide(kept, LARGEST, j)
-        if choose(x, 1, 0):
-            others, others_low = others_over_held_single(kept, j, high_wide, low_wide), splat_wide(0.0)
-        else:
-            others, others_low = others_over_held(kept, j, high_wide, low_wide)
-        others = select(has_pivot(x, held, high), others, math.nan)
-        others = select(largest == -math.inf, others, select(is_within(x, largest, high), others, math.nan))
-        is_known = others == others
-        quotient = held * scale
-        quotient_low = fma(held, splat_wide(scale), 0.0 - quotient) + held * scale_low
-        if choose(x, 1, 0):
-            a = log1p_of_single(others)
-            b = a - a
-        else:
-            u = others + 1.0
-            a, b = log_in_parts(u, (others - (u - 1.0)) + others_low, 0.0)
-        keep(kept, TOP, j, 0.0 - (a + b))
-        log, rest = add_exactly(quotient, quotient_low + b, a)
-        log = select(is_known, log, math.nan)
-        keep_in_two_parts(x, FIRST * kept.room + j, SECOND * kept.room + j, 0.0 - log, 0.0 - rest)
-        has_odd = has_odd or count_set(is_known) < WIDE
-    return has_odd
 
 
 @kernel(*PARAMETERS)

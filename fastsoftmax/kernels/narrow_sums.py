@@ -150,7 +150,7 @@ def sum_few_around_peaks(x, tile, n, maximum):
     held = total - math.inf
     for j in range(n):
         held, v = hold(held, widened(load(tile, lanes(x) * j)))
-        v = larger(-1000.0 / high, v - maximum)
+        v = larger(-400.0 / high, v - maximum)
         e, _, _, _ = exponential(v, 8.0 * high, 8.0 * low, MAGIC_DOUBLE + 8.0 * 1023.0)
         total = total + e
     return total
