@@ -16,6 +16,7 @@ REASONS = {
     "narrow rows": "rows of {n} are short: a vector's width of them is transposed and done at once",
     "long rows": "rows of {n} are cut into pieces, which threads can share",
     "columns": "another axis is contiguous: vectors run across it, strip by strip",
+    "short columns": "columns of {n} are short: a vector's width of them is done at once, as narrow rows are",
     "tiles": "the layout or type is copied into rows piece by piece",
 }
 

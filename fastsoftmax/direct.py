@@ -16,9 +16,9 @@ import numpy as np
 
 from fastsoftmax import team, threads
 from fastsoftmax.arrays import NATIVE, Array, maker_of
-from fastsoftmax.engine import LONG, PAST_CACHES, THREADED, has_room_for_terms, strips
+from fastsoftmax.engine import LONG, PAST_CACHES, THREADED, column_kernel, has_room_for_terms, strips
 from fastsoftmax.jit import Kernel
-from fastsoftmax.kernels import columns, narrow, rows
+from fastsoftmax.kernels import narrow, rows
 from fastsoftmax.team import AT_ONCE
 
 # What computes an array's result, the shape of that, what makes it, and whether threads would share the work.
@@ -134,5 +134,5 @@ def _steps(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[An
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
     others = planes, n, inner, width, tile_rows, int(in_out), 1.0
-    kernel = getattr(columns, op + "_columns")
+    kernel = column_kernel(op, n)
     return Steps(kernel, (0, n * inner, inner), (0, outer, pitch), others, blocks, n * width, result)

@@ -20,7 +20,7 @@ import numpy as np
 
 from fastsoftmax import arrays, team, threads
 from fastsoftmax.arrays import Array
-from fastsoftmax.kernels import columns, narrow
+from fastsoftmax.kernels import columns, narrow, short_columns
 from fastsoftmax.kernels.long_row import LongRow
 from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_LARGE, OUT_IS_X
 from fastsoftmax.kernels.strips import CHUNK
@@ -34,6 +34,7 @@ NEAR = 2**18  # bytes of such terms that a strip has: with as many of x they sho
 LEAST = 256  # ... but not where a strip would have fewer bytes of a row
 STRIPS = 4  # for each thread at least, unless they would be too narrow
 NARROWEST = 64  # columns of a plane that do not share a strip with those of others
+SHORT = 32  # elements at most of columns that are done as narrow rows are
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
@@ -102,12 +103,15 @@ class Work:
             self._run_tiles()
 
     def way_through(self) -> str:
-        """Return which way is taken: "rows", "narrow rows", "long rows", "columns" or "tiles"."""
+        """Return which way is taken: "rows", "narrow rows", "long rows", "columns", "short columns" or "tiles"."""
         if self._rows():
             if self.way.tuned and self.n > LONG:
                 return "long rows"
             return "narrow rows" if self._is_narrow() else "rows"
-        return "columns" if self._columns() else "tiles"
+        if columns := self._columns():
+            _, _, (n, _, _), _ = columns
+            return "short columns" if n <= SHORT else "columns"
+        return "tiles"
 
     def _is_narrow(self) -> bool:
         computed = arrays.compute_type(arrays.result_type(self.x.dtype))
@@ -201,7 +205,7 @@ class Work:
 
     def _run_columns(self, outer: Dims, planes: Dim, reduced: Dim, inner: int) -> None:
         """Run a kernel over strips of columns, cut into tasks if threads are to share them."""
-        kernel = getattr(columns, self.op + "_columns")
+        kernel = column_kernel(self.op, reduced[0])
         x, out = arrays.base_of(arrays.storage(self.x)), arrays.base_of(arrays.storage(self.out))
         (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
         in_out = not self._in_place() and has_room_for_terms(inner, x_pitch, out_pitch, self.x.dtype)
@@ -256,6 +260,11 @@ def has_room_for_terms(inner: int, x_pitch: int, out_pitch: int, dtype: np.dtype
     return dtype in arrays.NATIVE and inner >= NARROWEST and not collide
 
 
+def column_kernel(op: str, n: int) -> Any:
+    """Return the kernel for columns of n elements."""
+    return getattr(short_columns if n <= SHORT else columns, op + "_columns")
+
+
 def strips(
     op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_out: bool, sharers: int
 ) -> tuple[int, int, int]:
@@ -269,7 +278,7 @@ def strips(
     reads_x = dtype in arrays.NATIVE and inner >= NARROWEST
     in_tile = op == "softmax" and not in_out and n <= TALL
     widest = WIDEST // itemsize
-    if op == "softmax" and (in_out or in_tile):
+    if op == "softmax" and (in_out or in_tile) and n > SHORT:
         widest //= KEPT_OUT if in_out else KEPT_TILE
         widest = min(widest, max(LEAST, NEAR // n) // itemsize)
     if sharers > 1:

@@ -11,6 +11,7 @@ CASES = {
     "narrow rows": (np.zeros((64, 10), np.float32), 1),
     "long rows": (np.zeros(2**19, np.float32), None),
     "columns": (np.zeros((100, 64), np.float32), 0),
+    "short columns": (np.zeros((3, 20, 64), np.float32), 1),
     "tiles": (np.zeros((100, 64), np.int8), 1),
     "nothing": (np.zeros((0, 3)), 1),
     "plain NumPy": (np.zeros(3, np.complex128), None),

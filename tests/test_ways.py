@@ -31,7 +31,25 @@ WAYS = {
         ],
     ),
     "long": ("auto", 1, [(1, 2**18 + 1), (2, 3 * 2**17 + 77)]),
-    "columns": ("auto", 0, [(5, 2), (64, 3), (17, 4), (33, 7), (130, 65), (7, 129), (9, 700), (1030, 9)]),
+    "columns": ("auto", 0, [(5, 33), (63, 34), (17, 64), (33, 40), (130, 65), (7, 129), (9, 700), (103, 90)]),
+    "short columns": (
+        "auto",
+        0,
+        [
+            (64, 3),
+            (65, 2),
+            (100, 4),
+            (1030, 9),
+            (5, 2),
+            (130, 21),
+            (15, 31),
+            (300, 32),
+            (17, 4),
+            (33, 7),
+            (8, 16),
+            (2, 5),
+        ],
+    ),
     "tall columns": ("auto", 0, [(3, 8193), (9, 20_000)]),
     **{
         name: (name, 1, [(1, 1), (5, 2), (3, 7), (2, 16), (4, 33), (3, 64), (2, 100), (2, 1000)])
@@ -113,8 +131,8 @@ def test_a_row_that_is_special_leaves_the_others_alone(way, op, dtype):
 
 
 def test_the_ways_are_what_they_are_called():
-    names = {"rows": "rows", "narrow": "narrow rows", "long": "long rows", "columns": "columns"}
-    for way, name in names.items():
+    names = {"rows": "rows", "narrow": "narrow rows", "long": "long rows"}
+    for way, name in {**names, "columns": "columns", "short columns": "short columns"}.items():
         _, axis, shapes = WAYS[way]
         for rows, n in shapes:
             x = np.zeros((rows, n) if axis == 1 else (n, rows), np.float32)

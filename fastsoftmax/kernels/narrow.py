@@ -195,35 +195,40 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
 # --- logsumexp ------------------------------------------------------------------------------------------------------
 
 
+@inline
+def logsumexp_of_tile(x, next_rows, tile, n, maximum, high, low):
+    """Return logsumexp of the rows of a tile, and which are so near 0 that they are to be looked at again."""
+    in_double = choose(x, n, GROUP) < GROUP  # that is faster, and exact near 0, too
+    if in_double:
+        others = sum_few_around_peaks(x, tile, n, maximum)
+        result = narrowed(x, widened(maximum) + log1p_of_single(others))
+    else:
+        pivot = pivots_for(x, maximum, high)
+        total, lost = sum_terms_of_rows(x, next_rows, None, 0, tile, n, None, pivot, high, low)
+        result = narrowed(x, log_of_sum(x, widened(total), widened(lost), widened(pivot)))
+        if n == 1:  # it is that itself
+            result = maximum + 0.0
+    size = absolute(result)
+    return result, select(size >= TINY, size, 1.0) < (0.0 if in_double else near_zero(x))
+
+
 @kernel(*ROW_PARAMETERS)
 def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write logsumexp of the rows first to last; the temperature is 1."""
     high, low = log2e_over(x, 1.0)
     width = lanes(x)
-    in_double = choose(x, n, GROUP) < GROUP  # that is faster, and exact near 0, too
     tile, results = scratch(x, n), scratch(x, 1)
     lane_numbers = scratch(x, 1)
     for k in range(width):
         lane_numbers[k] = k
-    aside, rows_aside, waiting = scratch(x, 2 * n), scratch_wide(2 * (lanes(x) // WIDE)), 0  # `narrow_near_zero.py`
+    aside, numbers, waiting = scratch(x, 2 * n), scratch_wide(2 * (lanes(x) // WIDE)), 0  # see `narrow_near_zero.py`
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
         next_rows = x_start + (r + width) * x_step
         maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        if in_double:
-            others = sum_few_around_peaks(x, tile, n, maximum)
-            result = narrowed(x, widened(maximum) + log1p_of_single(others))
-        else:
-            pivot = pivots_for(x, maximum, high)
-            total, lost = sum_terms_of_rows(x, next_rows, None, 0, tile, n, None, pivot, high, low)
-            result = narrowed(x, log_of_sum(x, widened(total), widened(lost), widened(pivot)))
-            if n == 1:  # it is that itself
-                result = maximum + 0.0
-        size = absolute(result)
-        size = select(load(lane_numbers, 0) < rows, size, 1.0)
-        is_delicate = select(size >= TINY, size, 1.0) < near_zero(x)
-        if not in_double and any_set(is_delicate):
-            waiting = set_aside(is_delicate, tile, n, r, lane_numbers, aside, rows_aside, waiting)
+        result, is_delicate = logsumexp_of_tile(x, next_rows, tile, n, maximum, high, low)
+        if any_set(is_delicate):
+            waiting = set_aside(is_delicate, tile, n, r, rows, lane_numbers, aside, numbers, waiting)
         if rows == width and out_step == 1 and count_set(result == result) == width:
             store(out, to, result)
         else:
@@ -233,4 +238,4 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
                     results[k] = careful_logsumexp(x, x_start + (r + k) * x_step, n)
                 copy_one(results, k, out, to + k * out_step)
         while waiting >= width or (waiting > 0 and r + width >= last):
-            waiting = write_near_zero(x, aside, n, rows_aside, waiting, results, out, out_start, out_step)
+            waiting = write_near_zero(x, aside, n, numbers, waiting, results, out, out_start, 1, out_step)

@@ -19,6 +19,7 @@ from fastsoftmax.simd import (
     load,
     load_wide,
     packed,
+    select,
     splat_wide,
     store,
     widened,
@@ -46,32 +47,38 @@ def logsumexp_near_zero(x, aside, column, n):
 
 
 @inline
-def set_aside(is_wanted, tile, n, r, lane_numbers, aside, rows, waiting):
-    """Put the columns of a tile that are wanted, of row r and those behind it, behind `waiting` others.
+def set_aside(is_wanted, tile, n, first, rows, lane_numbers, aside, numbers, waiting):
+    """Put the columns of a tile that are wanted, of some rows with numbers from `first` on, behind `waiting` others.
 
-    `aside` has room for two tiles beside each other. `rows` gets the numbers of the rows. Returns how many wait now.
+    `aside` has room for two tiles beside each other; `numbers` gets those of the rows. Returns how many wait now.
     """
-    width = lanes(tile)
+    width, lane = lanes(tile), load(lane_numbers, 0)
     for j in range(n):
         store(aside, 2 * width * j + waiting, packed(is_wanted, load(tile, width * j)))
-    store(rows, waiting, widened(packed(is_wanted, load(lane_numbers, 0))) + float(r))
-    return waiting + count_set(is_wanted)
+    store(numbers, waiting, widened(packed(is_wanted, lane)) + float(first))
+    return waiting + count_set(select(is_wanted, lane, float(rows)) < float(rows))
 
 
 @inline
-def write_near_zero(x, aside, n, rows, waiting, results, out, start, step):
+def place_of(number, inner, outer):
+    """Return where the number stands of an array of rows of `inner` elements, `outer` apart."""
+    return number // inner * outer + number % inner
+
+
+@inline
+def write_near_zero(x, aside, n, numbers, waiting, results, out, start, inner, outer):
     """Write the results of rows that were set aside, a vector's width at most; return how many are left.
 
-    That of row r goes to out[start + r * step].
+    They go to `out`, from out[start] on, in rows of `inner`, `outer` apart.
     """
     width = lanes(x)
     for column in range(0, width, WIDE):
         store(results, column, logsumexp_near_zero(x, aside, column, n))
     for k in range(min(waiting, width)):
-        copy_one(results, k, out, start + int(rows[k]) * step)
+        copy_one(results, k, out, start + place_of(int(numbers[k]), inner, outer))
     if waiting > width:
         for j in range(n):
             store(aside, 2 * width * j, load(aside, 2 * width * j + width))
         for k in range(0, width, WIDE):
-            store(rows, k, load_wide(rows, width + k))
+            store(numbers, k, load_wide(numbers, width + k))
     return max(waiting - width, 0)

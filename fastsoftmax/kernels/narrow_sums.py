@@ -62,10 +62,11 @@ def ask_for(x, next_rows, out, to, j):
 
     It is that of rows without room between them.
     """
-    for k in range(j * lanes(x), (j + GROUP) * lanes(x), in_a_line(x)):
-        prefetch(x, next_rows + k)
-        if out is not None:
-            prefetch_to_write(out, to + k)
+    if next_rows is not None:
+        for k in range(j * lanes(x), (j + GROUP) * lanes(x), in_a_line(x)):
+            prefetch(x, next_rows + k)
+            if out is not None:
+                prefetch_to_write(out, to + k)
 
 
 @inline

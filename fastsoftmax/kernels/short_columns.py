@@ -1,0 +1,227 @@
+"""`auto` on short columns: a vector's width of them at once, as rows in `narrow.py`, without a transposition.
+
+x has the shape (planes, n, inner); axis 1 is reduced, and n is small. The same vector of all n rows is a tile as narrow
+rows give it, a column a lane: the maxima are those of n vectors, there is no pivot to guess, and what is done once a
+column (a division, a logarithm) is done for a vector of them. Where planes are narrow, some share a vector. Columns
+that no pivot suits are done the careful way.
+
+Error: softmax and log_softmax 2 ULP; logsumexp 1 ULP (one ulp of 1.0 near 0).
+"""
+
+import collections
+import math
+
+from fastsoftmax.jit import inline, kernel
+from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
+from fastsoftmax.kernels.columns import PARAMETERS
+from fastsoftmax.kernels.exponential import log2e_over
+from fastsoftmax.kernels.narrow import (
+    inverses,
+    log_of_sums,
+    log_share,
+    logsumexp_of_tile,
+    scale_rows,
+    scales,
+    subtract_from_rows,
+)
+from fastsoftmax.kernels.narrow_near_zero import place_of, set_aside, write_near_zero
+from fastsoftmax.kernels.narrow_sums import pivots_for, sum_around_peaks, sum_terms_of_rows
+from fastsoftmax.kernels.row_results import share
+from fastsoftmax.kernels.strips import Matrix, strip_of
+from fastsoftmax.kernels.tiles import into_column
+from fastsoftmax.simd import (
+    WIDE,
+    any_set,
+    copy_one,
+    count_set,
+    flush_small,
+    lanes,
+    larger,
+    load,
+    load_first,
+    narrowed,
+    pointer_to,
+    prefetch,
+    prefetch_to_write,
+    restore,
+    scratch,
+    scratch_wide,
+    splat,
+    store,
+    store_first,
+)
+
+AHEAD = 8  # vectors ahead that elements are asked for: there are as many streams as rows, too many for a processor
+
+#: Columns that are done at once: `count` from `column` on, of each of `planes` planes from `plane` on.
+Columns = collections.namedtuple("Columns", "plane planes column count")
+
+
+@inline
+def planes_together(x, inner):
+    """Return how many planes share a vector."""
+    return max(1, lanes(x) // inner)
+
+
+@inline
+def columns_at(x, strip, p, j):
+    """Return the columns of a vector, from plane p and column j of a strip on."""
+    planes = min(planes_together(x, strip.count), strip.planes - p)
+    return Columns(strip.plane + p, planes, strip.column + j, min(lanes(x), strip.count - j))
+
+
+@inline
+def load_tile(x, columns, n, out, tile):
+    """Bring columns of a matrix into the tile, side by side; return their maxima, NaN passed over.
+
+    Ask for those that come next, and for their results, unless `out` is None.
+    """
+    data, width = x.data, lanes(x.data)
+    at = x.start + columns.plane * x.outer + columns.column
+    maximum = splat(data, -math.inf)
+    if columns.count < width:
+        for i in range(n):
+            for q in range(columns.planes):
+                v = load_first(data, at + q * x.outer + i * x.pitch, columns.count)
+                store(tile, width * i + q * columns.count, v)
+        for i in range(n):
+            maximum = larger(load(tile, width * i), maximum)
+        return maximum
+    for i in range(n):
+        place = at + i * x.pitch
+        v = load(data, place)
+        prefetch(data, place + AHEAD * width)
+        if out is not None:
+            to = out.start + columns.plane * out.outer + columns.column + i * out.pitch
+            prefetch_to_write(out.data, to + AHEAD * width)
+        store(tile, width * i, v)
+        maximum = larger(v, maximum)
+    return maximum
+
+
+@inline
+def store_tile(tile, n, out, columns):
+    """Bring the tile to its place."""
+    to = out.start + columns.plane * out.outer + columns.column
+    for i in range(n):
+        for q in range(columns.planes):
+            v = load(tile, lanes(tile) * i + q * columns.count)
+            store_first(out.data, to + q * out.outer + i * out.pitch, v, columns.count)
+
+
+@inline
+def copy_column(x, columns, k, n, row):
+    """Copy column k of those in a tile into a row."""
+    plane, column = columns.plane + k // columns.count, columns.column + k % columns.count
+    for i in range(n):
+        copy_one(x.data, x.start + plane * x.outer + column + i * x.pitch, row, i)
+
+
+@kernel(*PARAMETERS)
+def softmax_columns(
+    x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
+    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature,
+):  # fmt: skip
+    """Write softmax of the strips first to last; for the parameters see `columns.softmax_columns`."""
+    x, out = pointer_to(x), pointer_to(out)
+    all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
+    high, low = log2e_over(x, temperature)
+    width = lanes(x)
+    tile, row = scratch(x, n + 1), scratch(x, n // lanes(x) + 1)
+    mode = flush_small()
+    for block in range(first, last):
+        strip = strip_of(block, strip_width, inner, all_planes)
+        for p in range(0, strip.planes, planes_together(x, inner)):
+            for j in range(0, strip.count, width):
+                columns = columns_at(x, strip, p, j)
+                maximum = load_tile(all_x, columns, n, all_out, tile)
+                pivot = pivots_for(x, maximum, high)
+                total, lost = sum_terms_of_rows(x, None, None, 0, tile, n, True, pivot, high, low)
+                inverse, inverse_low = inverses(total, lost)
+                if columns.count == width and count_set(total == total) == width:
+                    to = out_start + columns.plane * out_outer + columns.column
+                    for i in range(n):
+                        store(out, to + i * out_pitch, share(load(tile, width * i), inverse, inverse_low))
+                    continue
+                scale_rows(tile, n, inverse, inverse_low)
+                for k in range(columns.planes * columns.count):
+                    if math.isnan(tile[k]):
+                        copy_column(all_x, columns, k, n, row)
+                        careful_softmax(row, 0, n, row, 0, temperature)
+                        into_column(row, tile, k, width, n)
+                store_tile(tile, n, all_out, columns)
+    restore(mode)
+
+
+@kernel(*PARAMETERS)
+def log_softmax_columns(
+    x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
+    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature,
+):  # fmt: skip
+    """Write log_softmax of the strips first to last."""
+    x, out = pointer_to(x), pointer_to(out)
+    all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
+    high, low = log2e_over(x, temperature)
+    scale, scale_low = scales(x, temperature)
+    width = lanes(x)
+    tile, row = scratch(x, n + 1), scratch(x, n // lanes(x) + 1)
+    for block in range(first, last):
+        strip = strip_of(block, strip_width, inner, all_planes)
+        for p in range(0, strip.planes, planes_together(x, inner)):
+            for j in range(0, strip.count, width):
+                columns = columns_at(x, strip, p, j)
+                maximum = load_tile(all_x, columns, n, all_out, tile)
+                value, lost = sum_around_peaks(x, None, None, 0, tile, n, maximum, high, low)
+                log = narrowed(x, log_of_sums(x, value, lost))
+                if columns.count == width and count_set(log == log) == width:
+                    to = out_start + columns.plane * out_outer + columns.column
+                    for i in range(n):
+                        v = load(tile, width * i)
+                        store(out, to + i * out_pitch, log_share(v, maximum, log, scale, scale_low))
+                    continue
+                subtract_from_rows(tile, n, maximum, log, scale, scale_low)
+                for k in range(columns.planes * columns.count):
+                    if math.isnan(tile[k]):
+                        copy_column(all_x, columns, k, n, row)
+                        careful_log_softmax(row, 0, n, row, 0, temperature)
+                        into_column(row, tile, k, width, n)
+                store_tile(tile, n, all_out, columns)
+
+
+@kernel(*PARAMETERS)
+def logsumexp_columns(
+    x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
+    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature,
+):  # fmt: skip
+    """Write logsumexp of the strips first to last to out[out_start + p * out_outer + column]."""
+    x, out = pointer_to(x), pointer_to(out)
+    all_x = Matrix(x, x_start, x_outer, x_pitch)
+    high, low = log2e_over(x, 1.0)
+    width = lanes(x)
+    tile, row, results = scratch(x, n + 1), scratch(x, n // lanes(x) + 1), scratch(x, 1)
+    lane_numbers = scratch(x, 1)
+    for k in range(width):
+        lane_numbers[k] = k
+    aside, numbers, waiting = scratch(x, 2 * n), scratch_wide(2 * (lanes(x) // WIDE)), 0  # see `narrow_near_zero.py`
+    for block in range(first, last):
+        strip = strip_of(block, strip_width, inner, all_planes)
+        for p in range(0, strip.planes, planes_together(x, inner)):
+            for j in range(0, strip.count, width):
+                columns = columns_at(x, strip, p, j)
+                in_tile, number = columns.planes * columns.count, columns.plane * inner + columns.column
+                maximum = load_tile(all_x, columns, n, None, tile)
+                result, is_delicate = logsumexp_of_tile(x, None, tile, n, maximum, high, low)
+                if any_set(is_delicate):
+                    waiting = set_aside(is_delicate, tile, n, number, in_tile, lane_numbers, aside, numbers, waiting)
+                if columns.count == width and count_set(result == result) == width:
+                    store(out, out_start + columns.plane * out_outer + columns.column, result)
+                else:
+                    store(results, 0, result)
+                    for k in range(in_tile):
+                        if math.isnan(results[k]):
+                            copy_column(all_x, columns, k, n, row)
+                            results[k] = careful_logsumexp(row, 0, n)
+                        copy_one(results, k, out, out_start + place_of(number + k, inner, out_outer))
+                is_end = block == last - 1 and p + columns.planes == strip.planes and j + width >= strip.count
+                while waiting >= width or (waiting > 0 and is_end):
+                    waiting = write_near_zero(x, aside, n, numbers, waiting, results, out, out_start, inner, out_outer)
