@@ -52,12 +52,12 @@ def others_over_held(kept, j, high, low):
 
 @inline
 def others_over_held_single(kept, j, high, low):
-    """Return what `others_over_held` does of columns of float32: one part is enough, and what is tiny may vanish."""
+    """Return what `others_over_held` does of columns of float32: one part is enough, and what is tiny is 0."""
     rest, rest_low = sums_of_others(kept, j)
-    pivot = pivots(kept, j)
-    near = larger(smaller(recall_wide(kept, HELD, j) * high, pivot + 1000.0), pivot - 1000.0) * (1.0 / high)
+    scaled, pivot = recall_wide(kept, HELD, j) * high, pivots(kept, j)
+    near = larger(smaller(scaled, pivot + 1000.0), pivot - 1000.0) * (1.0 / high)
     unit, _, _, _ = exponential(near, 8.0 * high, 8.0 * low, 8.0 * (1023.0 - pivot) + MAGIC_DOUBLE)
-    return (rest + rest_low) / unit
+    return select(scaled >= pivot + 1000.0, 0.0, (rest + rest_low) / unit)
 
 
 @inline

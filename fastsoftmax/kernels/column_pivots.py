@@ -116,7 +116,7 @@ def raise_pivots(kept, j, high, has_sums):
     """Choose the pivots of a vector of columns for their largest elements, and bring the sums, if any, to them.
 
     Elements that have none, -inf or nearly, get 0: their terms vanish beside others, or nothing else comes, and the
-    column is done the careful way.
+    column is done the careful way. What is kept as PART is lost.
     """
     x = kept.numbers
     largest, step = recall(kept, LARGEST, j), nodes(x) / high

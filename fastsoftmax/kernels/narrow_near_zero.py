@@ -27,8 +27,8 @@ from fastsoftmax.simd import (
 
 
 @inline
-def logsumexp_near_zero(x, aside, column, n):
-    """Return logsumexp of WIDE rows set aside, float64, so exactly that what cancels does not matter."""
+def logsumexp_of_waiting(x, aside, column, n):
+    """Return logsumexp of WIDE rows that wait, in float64, so exactly that what cancels does not matter."""
     total, lost, pitch = splat_wide(0.0), splat_wide(0.0), 2 * lanes(x)
     in_groups = choose(x, 0, n - n % GROUP)
     for j in range(0, in_groups, GROUP):
@@ -48,9 +48,10 @@ def logsumexp_near_zero(x, aside, column, n):
 
 @inline
 def set_aside(is_wanted, tile, n, first, rows, lane_numbers, aside, numbers, waiting):
-    """Put the columns of a tile that are wanted, of some rows with numbers from `first` on, behind `waiting` others.
+    """Put those rows of a tile that are wanted behind the others that wait; return how many wait now.
 
-    `aside` has room for two tiles beside each other; `numbers` gets those of the rows. Returns how many wait now.
+    The tile has `rows` rows, with the numbers from `first` on; `lane_numbers` are 0, 1, 2 ... Fewer than a vector has
+    lanes may wait before: `aside` has room for two tiles beside each other, and `numbers` for those of their rows.
     """
     width, lane = lanes(tile), load(lane_numbers, 0)
     for j in range(n):
@@ -73,7 +74,7 @@ def write_near_zero(x, aside, n, numbers, waiting, results, out, start, inner, o
     """
     width = lanes(x)
     for column in range(0, width, WIDE):
-        store(results, column, logsumexp_near_zero(x, aside, column, n))
+        store(results, column, logsumexp_of_waiting(x, aside, column, n))
     for k in range(min(waiting, width)):
         copy_one(results, k, out, start + place_of(int(numbers[k]), inner, outer))
     if waiting > width:

@@ -8,12 +8,11 @@ that no pivot suits are done the careful way.
 Error: softmax and log_softmax 2 ULP; logsumexp 1 ULP (one ulp of 1.0 near 0).
 """
 
-import collections
 import math
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
-from fastsoftmax.kernels.columns import PARAMETERS
+from fastsoftmax.kernels.columns import PARAMETERS, column_to_row
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.narrow import (
     inverses,
@@ -27,7 +26,7 @@ from fastsoftmax.kernels.narrow import (
 from fastsoftmax.kernels.narrow_near_zero import place_of, set_aside, write_near_zero
 from fastsoftmax.kernels.narrow_sums import pivots_for, sum_around_peaks, sum_terms_of_rows
 from fastsoftmax.kernels.row_results import share
-from fastsoftmax.kernels.strips import Matrix, strip_of
+from fastsoftmax.kernels.strips import Matrix, Strip, part_of, strip_of
 from fastsoftmax.kernels.tiles import into_column
 from fastsoftmax.simd import (
     WIDE,
@@ -53,9 +52,6 @@ from fastsoftmax.simd import (
 
 AHEAD = 8  # vectors ahead that elements are asked for: there are as many streams as rows, too many for a processor
 
-#: Columns that are done at once: `count` from `column` on, of each of `planes` planes from `plane` on.
-Columns = collections.namedtuple("Columns", "plane planes column count")
-
 
 @inline
 def planes_together(x, inner):
@@ -64,10 +60,10 @@ def planes_together(x, inner):
 
 
 @inline
-def columns_at(x, strip, p, j):
-    """Return the columns of a vector, from plane p and column j of a strip on."""
-    planes = min(planes_together(x, strip.count), strip.planes - p)
-    return Columns(strip.plane + p, planes, strip.column + j, min(lanes(x), strip.count - j))
+def columns_at(x, strip, p, j, together):
+    """Return what is done at once of a strip, from plane p and column j on: a strip of up to a vector of columns."""
+    planes = min(together, strip.planes - p)
+    return Strip(strip.plane + p, planes, strip.column + j, min(lanes(x), strip.count - j))
 
 
 @inline
@@ -109,31 +105,23 @@ def store_tile(tile, n, out, columns):
             store_first(out.data, to + q * out.outer + i * out.pitch, v, columns.count)
 
 
-@inline
-def copy_column(x, columns, k, n, row):
-    """Copy column k of those in a tile into a row."""
-    plane, column = columns.plane + k // columns.count, columns.column + k % columns.count
-    for i in range(n):
-        copy_one(x.data, x.start + plane * x.outer + column + i * x.pitch, row, i)
-
-
 @kernel(*PARAMETERS)
 def softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
     first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature,
 ):  # fmt: skip
-    """Write softmax of the strips first to last; for the parameters see `columns.softmax_columns`."""
+    """Write softmax of the strips first to last; they lie as in `columns.py`, of which `tile_rows` and `in_out` are."""
     x, out = pointer_to(x), pointer_to(out)
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
     high, low = log2e_over(x, temperature)
-    width = lanes(x)
+    width, together = lanes(x), planes_together(x, inner)
     tile, row = scratch(x, n + 1), scratch(x, n // lanes(x) + 1)
     mode = flush_small()
     for block in range(first, last):
         strip = strip_of(block, strip_width, inner, all_planes)
-        for p in range(0, strip.planes, planes_together(x, inner)):
+        for p in range(0, strip.planes, together):
             for j in range(0, strip.count, width):
-                columns = columns_at(x, strip, p, j)
+                columns = columns_at(x, strip, p, j, together)
                 maximum = load_tile(all_x, columns, n, all_out, tile)
                 pivot = pivots_for(x, maximum, high)
                 total, lost = sum_terms_of_rows(x, None, None, 0, tile, n, True, pivot, high, low)
@@ -146,7 +134,7 @@ def softmax_columns(
                 scale_rows(tile, n, inverse, inverse_low)
                 for k in range(columns.planes * columns.count):
                     if math.isnan(tile[k]):
-                        copy_column(all_x, columns, k, n, row)
+                        column_to_row(part_of(all_x, columns), k, n, columns, row)
                         careful_softmax(row, 0, n, row, 0, temperature)
                         into_column(row, tile, k, width, n)
                 store_tile(tile, n, all_out, columns)
@@ -163,13 +151,13 @@ def log_softmax_columns(
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
-    width = lanes(x)
+    width, together = lanes(x), planes_together(x, inner)
     tile, row = scratch(x, n + 1), scratch(x, n // lanes(x) + 1)
     for block in range(first, last):
         strip = strip_of(block, strip_width, inner, all_planes)
-        for p in range(0, strip.planes, planes_together(x, inner)):
+        for p in range(0, strip.planes, together):
             for j in range(0, strip.count, width):
-                columns = columns_at(x, strip, p, j)
+                columns = columns_at(x, strip, p, j, together)
                 maximum = load_tile(all_x, columns, n, all_out, tile)
                 value, lost = sum_around_peaks(x, None, None, 0, tile, n, maximum, high, low)
                 log = narrowed(x, log_of_sums(x, value, lost))
@@ -182,7 +170,7 @@ def log_softmax_columns(
                 subtract_from_rows(tile, n, maximum, log, scale, scale_low)
                 for k in range(columns.planes * columns.count):
                     if math.isnan(tile[k]):
-                        copy_column(all_x, columns, k, n, row)
+                        column_to_row(part_of(all_x, columns), k, n, columns, row)
                         careful_log_softmax(row, 0, n, row, 0, temperature)
                         into_column(row, tile, k, width, n)
                 store_tile(tile, n, all_out, columns)
@@ -197,7 +185,7 @@ def logsumexp_columns(
     x, out = pointer_to(x), pointer_to(out)
     all_x = Matrix(x, x_start, x_outer, x_pitch)
     high, low = log2e_over(x, 1.0)
-    width = lanes(x)
+    width, together = lanes(x), planes_together(x, inner)
     tile, row, results = scratch(x, n + 1), scratch(x, n // lanes(x) + 1), scratch(x, 1)
     lane_numbers = scratch(x, 1)
     for k in range(width):
@@ -205,9 +193,9 @@ def logsumexp_columns(
     aside, numbers, waiting = scratch(x, 2 * n), scratch_wide(2 * (lanes(x) // WIDE)), 0  # see `narrow_near_zero.py`
     for block in range(first, last):
         strip = strip_of(block, strip_width, inner, all_planes)
-        for p in range(0, strip.planes, planes_together(x, inner)):
+        for p in range(0, strip.planes, together):
             for j in range(0, strip.count, width):
-                columns = columns_at(x, strip, p, j)
+                columns = columns_at(x, strip, p, j, together)
                 in_tile, number = columns.planes * columns.count, columns.plane * inner + columns.column
                 maximum = load_tile(all_x, columns, n, None, tile)
                 result, is_delicate = logsumexp_of_tile(x, None, tile, n, maximum, high, low)
@@ -219,7 +207,7 @@ def logsumexp_columns(
                     store(results, 0, result)
                     for k in range(in_tile):
                         if math.isnan(results[k]):
-                            copy_column(all_x, columns, k, n, row)
+                            column_to_row(part_of(all_x, columns), k, n, columns, row)
                             results[k] = careful_logsumexp(row, 0, n)
                         copy_one(results, k, out, out_start + place_of(number + k, inner, out_outer))
                 is_end = block == last - 1 and p + columns.planes == strip.planes and j + width >= strip.count

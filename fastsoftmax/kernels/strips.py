@@ -208,9 +208,10 @@ def store_rows(data, at, pitch, rest, group):
 def soon_wanted(matrix, strip, slots):
     """Return the lines of a chunk of a strip that is wanted soon, the matrix beginning with it.
 
-    Narrow planes are taken to lie behind one another; if they do not, that costs time only.
+    Narrow planes are taken to lie behind one another; if they do not, that costs time only. Four vectors are fetched at
+    a time: where a row has another number, those of the next may begin with its second.
     """
-    vectors = slots // lanes(matrix.data)
+    vectors = max(4, slots // lanes(matrix.data))
     return Lines(matrix.data, matrix.start, matrix.pitch, vectors if strip.planes == 1 else vectors * CHUNK)
 
 

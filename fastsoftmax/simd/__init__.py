@@ -4,9 +4,9 @@ LLVM vectorises plain loops when its heuristics like them. A kernel whose arithm
 sums, rounding by magic numbers) and whose speed is the point cannot leave that to luck. `load` gives a `Vector` of
 64 bytes with AVX-512, else of 32: `WIDE` lanes of float64 or twice as many of float32. ``+ - * <`` and the functions
 below work on it lane by lane, a scalar operand being repeated. LLVM maps a vector to whatever registers the machine has
-(a 256-bit one or two 128-bit ones). Only `lookup_table` knows instruction sets, and processors whose vectors have one
-width compute the same bits. `load_group` gives a vector of four times the lanes: LLVM splits it, and so works on four
-vectors in turn, as a processor needs that waits four cycles for each result.
+(a 256-bit one or two 128-bit ones). Only `lookup_table` and `packed` know instruction sets, and processors whose
+vectors have one width compute the same bits. `load_group` gives a vector of four times the lanes: LLVM splits it, and
+so works on four vectors in turn, as a processor needs that waits four cycles for each result.
 
 Arrays of float16 and bfloat16, which Numba does not know, come as their bits in ``uint16`` and ``int16`` arrays; they
 are widened to float32 on `load` and rounded on `store`.

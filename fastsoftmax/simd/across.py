@@ -1,11 +1,12 @@
 """Across the lanes: their sum and largest, masks as a whole, groups and the vectors in them."""
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from fastsoftmax.simd.vector import (
     GROUP,
+    HAS_AVX512,
     I32,
     Vector,
     call,
@@ -111,10 +112,13 @@ def packed(typingctx, mask, a):
     """Return the lanes that are set in the mask, one behind the other; those behind them are anything."""
 
     def codegen(context, builder, sig, values):
-        lanes, vector = values[0], values[1]
-        undefined = ir.Constant(vector.type, ir.Undefined)
-        name = f"llvm.experimental.vector.compress.{a.suffix}"
-        return call(builder, name, vector.type, [vector, lanes, undefined])
+        lanes, vector = values
+        if HAS_AVX512:  # of which some processors write to memory much more slowly than to a register
+            return call(builder, f"llvm.x86.avx512.mask.compress.{a.suffix}", vector.type, [vector, vector, lanes])
+        room = cgutils.alloca_once_value(builder, vector)
+        pointer = builder.bitcast(room, vector.type.element.as_pointer())
+        call(builder, f"llvm.masked.compressstore.{a.suffix}", ir.VoidType(), [vector, pointer, lanes])
+        return builder.load(room)
 
     return a(mask, a), codegen
 
