@@ -277,13 +277,16 @@ def test_what_depends_on_the_type(kind, name):
         simd.store(wide, 5, simd.splat_wide(0.1))
         simd.store(out, 0, simd.splat(x, 0.1))
         simd.store(out, simd.lanes(x), simd.splat_group(x, -3))
+        simd.store(out, 5 * simd.lanes(x), simd.lane_numbers(x))
 
-    wide, out = np.zeros(5 + WIDE), np.zeros(6 * LANES[name], computed(name))
+    wide, out = np.zeros(5 + WIDE), np.zeros(7 * LANES[name], computed(name))
     run(bits_of(np.zeros(16), name), out, wide)
     tenth = np.float64(computed(name).type(0.1))
     expected = [2.5, 4.5, tenth, 1e300] if name == "float64" else [1, 3, tenth, np.inf]
     np.testing.assert_array_equal(wide, [LANES[name], *expected, *[0.1] * WIDE])
-    np.testing.assert_array_equal(out, np.repeat([tenth, -3, 0], np.multiply(LANES[name], [1, 4, 1])))
+    numbers, rest = np.arange(LANES[name]), np.zeros(LANES[name])
+    repeated = np.repeat([tenth, -3], np.multiply(LANES[name], [1, 4]))
+    np.testing.assert_array_equal(out, np.concatenate([repeated, numbers, rest]))
 
 
 def test_the_type_of_vectors():

@@ -30,8 +30,7 @@ from fastsoftmax.simd import (
     store,
 )
 
-SAMPLE = 8  # rows of the first chunk from which the pivots are guessed ...
-FEW = 32  # ... unless it has no more than so many: then all
+SAMPLE = 8  # rows of the first chunk from which the pivots are guessed
 VARIETY = 16  # exponents that these may span, or the guess is not one
 RISE = 10  # an element up to 2 to this power times the one that a pivot is for still suits it
 
@@ -150,7 +149,7 @@ def guess_largest(source, rows, slots, last, holds, kept, high):
     Unless `holds` is None, it is the second largest, since the largest is held out. Returns whether any vary much.
     """
     x, varies = kept.numbers, False
-    step = 1 if rows <= FEW else (rows + SAMPLE - 1) // SAMPLE
+    step = (rows + SAMPLE - 1) // SAMPLE
     for slot in range(0, slots, lanes(x)):
         best, second, least = splat(x, -math.inf), splat(x, -math.inf), splat(x, math.inf)
         at = source.start + min(slot, last)
@@ -159,11 +158,9 @@ def guess_largest(source, rows, slots, last, holds, kept, high):
             best, second = larger_two(v, best, second)
             least = smaller(v, least)
         guess = best if holds is None else second
-        if step > 1:
-            varies_much = best - least >= splat(x, VARIETY * nodes(x) / high)
-            guess = select(varies_much, -math.inf, guess)
-            varies |= any_set(varies_much)
-        keep(kept, LARGEST, slot, guess)
+        varies_much = best - least >= splat(x, VARIETY * nodes(x) / high)
+        varies |= any_set(varies_much)
+        keep(kept, LARGEST, slot, select(varies_much, -math.inf, guess))
     return varies
 
 

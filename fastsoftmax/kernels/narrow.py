@@ -218,9 +218,6 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     high, low = log2e_over(x, 1.0)
     width = lanes(x)
     tile, results = scratch(x, n), scratch(x, 1)
-    lane_numbers = scratch(x, 1)
-    for k in range(width):
-        lane_numbers[k] = k
     aside, numbers, waiting = scratch(x, 2 * n), scratch_wide(2 * (lanes(x) // WIDE)), 0  # see `narrow_near_zero.py`
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
@@ -228,7 +225,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
         result, is_delicate = logsumexp_of_tile(x, next_rows, tile, n, maximum, high, low)
         if any_set(is_delicate):
-            waiting = set_aside(is_delicate, tile, n, r, rows, lane_numbers, aside, numbers, waiting)
+            waiting = set_aside(x, is_delicate, tile, n, r, rows, aside, numbers, waiting)
         if rows == width and out_step == 1 and count_set(result == result) == width:
             store(out, to, result)
         else:

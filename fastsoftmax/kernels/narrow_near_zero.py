@@ -15,6 +15,7 @@ from fastsoftmax.simd import (
     copy_one,
     count_set,
     join,
+    lane_numbers,
     lanes,
     load,
     load_wide,
@@ -47,13 +48,13 @@ def logsumexp_of_waiting(x, aside, column, n):
 
 
 @inline
-def set_aside(is_wanted, tile, n, first, rows, lane_numbers, aside, numbers, waiting):
+def set_aside(x, is_wanted, tile, n, first, rows, aside, numbers, waiting):
     """Put those rows of a tile that are wanted behind the others that wait; return how many wait now.
 
-    The tile has `rows` rows, with the numbers from `first` on; `lane_numbers` are 0, 1, 2 ... Fewer than a vector has
-    lanes may wait before: `aside` has room for two tiles beside each other, and `numbers` for those of their rows.
+    The tile has `rows` rows, with the numbers from `first` on. Fewer than a vector has lanes may wait before: `aside`
+    is room for two tiles beside each other, and `numbers` for those of their rows.
     """
-    width, lane = lanes(tile), load(lane_numbers, 0)
+    width, lane = lanes(x), lane_numbers(x)
     for j in range(n):
         store(aside, 2 * width * j + waiting, packed(is_wanted, load(tile, width * j)))
     store(numbers, waiting, widened(packed(is_wanted, lane)) + float(first))

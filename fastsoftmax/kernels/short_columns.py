@@ -110,7 +110,7 @@ def softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
     first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature,
 ):  # fmt: skip
-    """Write softmax of the strips first to last; they lie as in `columns.py`, of which `tile_rows` and `in_out` are."""
+    """Write softmax of the strips first to last, as in `columns.py`; `tile_rows` and `in_out` do nothing."""
     x, out = pointer_to(x), pointer_to(out)
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
     high, low = log2e_over(x, temperature)
@@ -187,9 +187,6 @@ def logsumexp_columns(
     high, low = log2e_over(x, 1.0)
     width, together = lanes(x), planes_together(x, inner)
     tile, row, results = scratch(x, n + 1), scratch(x, n // lanes(x) + 1), scratch(x, 1)
-    lane_numbers = scratch(x, 1)
-    for k in range(width):
-        lane_numbers[k] = k
     aside, numbers, waiting = scratch(x, 2 * n), scratch_wide(2 * (lanes(x) // WIDE)), 0  # see `narrow_near_zero.py`
     for block in range(first, last):
         strip = strip_of(block, strip_width, inner, all_planes)
@@ -200,7 +197,7 @@ def logsumexp_columns(
                 maximum = load_tile(all_x, columns, n, None, tile)
                 result, is_delicate = logsumexp_of_tile(x, None, tile, n, maximum, high, low)
                 if any_set(is_delicate):
-                    waiting = set_aside(is_delicate, tile, n, number, in_tile, lane_numbers, aside, numbers, waiting)
+                    waiting = set_aside(x, is_delicate, tile, n, number, in_tile, aside, numbers, waiting)
                 if columns.count == width and count_set(result == result) == width:
                     store(out, out_start + columns.plane * out_outer + columns.column, result)
                 else:

@@ -39,7 +39,7 @@ from fastsoftmax.simd.bits import (
     split_exponent,
 )
 from fastsoftmax.simd.blocks import load_columns, load_two_columns, store_columns
-from fastsoftmax.simd.constants import choose, constant, lanes, rounded, splat, splat_group, splat_wide
+from fastsoftmax.simd.constants import choose, constant, lane_numbers, lanes, rounded, splat, splat_group, splat_wide
 from fastsoftmax.simd.flush import FLUSHES, flush_small, restore
 from fastsoftmax.simd.memory import (
     copy_one,
@@ -96,6 +96,7 @@ __all__ = [
     "keep_alive",
     "keep_first",
     "keep_last",
+    "lane_numbers",
     "lanes",
     "larger",
     "largest",

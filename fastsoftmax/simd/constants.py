@@ -4,7 +4,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fastsoftmax.simd.vector import WIDE, Vector, group_of, operands, vector_of
+from fastsoftmax.simd.vector import WIDE, Vector, group_of, llvm_vector, operands, vector_of
 
 
 @intrinsic
@@ -45,6 +45,17 @@ def splat_wide(typingctx, value):
         return operands(context, builder, vector, values, sig.args)[0]
 
     return vector(value), codegen
+
+
+@intrinsic
+def lane_numbers(typingctx, array):
+    """Return a vector for `array` with 0, 1, 2 ... in its lanes."""
+    vector = vector_of(array)
+
+    def codegen(context, builder, sig, values):
+        return ir.Constant(llvm_vector(vector), [float(lane) for lane in range(vector.lanes)])
+
+    return vector(array), codegen
 
 
 @intrinsic
