@@ -17,6 +17,7 @@ from fastsoftmax.kernels.row_results import (
     share,
     shrunk,
     spared,
+    times,
 )
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
 from fastsoftmax.kernels.strips import chunk_of, chunks_of, four_rows, load_columns, rows_from, slots_of, store_columns
@@ -79,10 +80,10 @@ def write_share(terms, froms, kept, slot, out, places, j, count):
     term_a, term_b = load_columns(terms, from_a + j, count), load_columns(terms, from_b + j, count)
     term_c, term_d = load_columns(terms, from_c + j, count), load_columns(terms, from_d + j, count)
     a, b, c, d = places
-    store_columns(out, a + j, share(term_a * power, inverse, inverse_low), count)
-    store_columns(out, b + j, share(term_b * power, inverse, inverse_low), count)
-    store_columns(out, c + j, share(term_c * power, inverse, inverse_low), count)
-    store_columns(out, d + j, share(term_d * power, inverse, inverse_low), count)
+    store_columns(out, a + j, share(times(term_a, power), inverse, inverse_low), count)
+    store_columns(out, b + j, share(times(term_b, power), inverse, inverse_low), count)
+    store_columns(out, c + j, share(times(term_c, power), inverse, inverse_low), count)
+    store_columns(out, d + j, share(times(term_d, power), inverse, inverse_low), count)
 
 
 @inline

@@ -1,7 +1,7 @@
 """Results that are too small for a normal number become 0, where a kernel says so and the processor wants it.
 
-Intel's take a hundred times as long for such a result. Others do not, or have no switch that is known here: there small
-results come as they are.
+Intel's take a hundred times as long for such a result. AMD's take some cycles, but none where it is an fma's; others
+have no switch that is known here: there small results come as they are.
 """
 
 from llvmlite import ir
