@@ -1,4 +1,4 @@
-"""The constants of e^x against the script that computes them."""
+"""The constants of e^x and the logarithm against the script that computes them."""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from fastsoftmax.kernels import exponential, extended
+from fastsoftmax.kernels import exponential, extended, log1p
 
 SCRIPT = Path(__file__).parents[1] / "tools" / "minimax.py"
 
@@ -22,6 +22,10 @@ def minimax():
     mpmath.mp.dps = digits
 
 
+def constants_named(name):
+    return getattr(log1p if name.startswith("LOG_") else exponential, name)
+
+
 def test_constants_are_what_the_script_prints(minimax):
     constants = minimax.constants()
     assert {name: getattr(extended, name, None) or getattr(exponential, name) for name in constants} == constants
@@ -34,23 +38,31 @@ def test_constants_are_what_the_script_prints(minimax):
         ("SINGLE_OF_8", 2.8e-10, 2.5),
         ("DOUBLE", 3.0e-18, 1.6),
         ("DOUBLE_IN_SHORT", 3.6e-13, 1.1),
+        ("LOG_SINGLE", 2.6e-9, 1.1),
+        ("LOG_SINGLE_OF_8", 2.1e-9, 1.1),
+        ("LOG_DOUBLE", 5.8e-18, 1.1),
     ],
 )
 def test_polynomials_have_the_errors_that_are_claimed(minimax, name, claim, rounding):
-    degree, parts, dtype = minimax.POLYNOMIALS[name]
-    coefficients = getattr(exponential, name)
+    degree, curve = minimax.POLYNOMIALS[name]
+    coefficients = constants_named(name)
     assert len(coefficients) == degree
-    assert [float(dtype(c)) for c in coefficients] == list(coefficients)
-    error = minimax.largest_error(coefficients, parts, dtype)
+    assert [float(curve.dtype(c)) for c in coefficients] == list(coefficients)
+    error = minimax.largest_error(coefficients, curve)
     assert 0.9 * claim < error < claim
     # and none of this degree is much better: what is lost is lost by rounding the coefficients
-    best = minimax.largest_error(minimax.minimax(degree, parts, dtype, [mpmath.mpf(1)])[1:], parts, dtype)
+    best = minimax.largest_error(minimax.minimax(degree, curve, [mpmath.mpf(1)])[1:], curve)
     assert 0.999 * best < error < rounding * best
 
 
-@pytest.mark.parametrize("name", ["SINGLE", "SINGLE_OF_8"])
+@pytest.mark.parametrize("name", ["SINGLE", "SINGLE_OF_8", "LOG_SINGLE", "LOG_SINGLE_OF_8"])
 def test_float32_coefficients_are_what_the_script_prints(minimax, name):
-    assert minimax.rounded_minimax(*minimax.POLYNOMIALS[name]) == list(getattr(exponential, name))
+    assert minimax.rounded_minimax(*minimax.POLYNOMIALS[name]) == list(constants_named(name))
+
+
+@pytest.mark.parametrize("count", [8, 16])
+def test_polynomials_of_the_logarithm_are_for_its_nodes(minimax, count):
+    assert log1p.inverse_nodes(count) == minimax.inverse_nodes(count)
 
 
 @pytest.mark.parametrize("name", ["SINGLE_NODES", "DOUBLE_NODES"])

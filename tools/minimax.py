@@ -1,10 +1,10 @@
-"""Print the constants of `fastsoftmax/kernels/exponential.py`.
+"""Print the constants of `fastsoftmax/kernels/exponential.py` and `log1p.py`.
 
-The polynomials approximate 2^(f/N) on [-1/2, 1/2], and a little beyond, with the least maximum of the relative error,
-constant term 1. Lawson's algorithm finds that minimax polynomial: a weighted least-squares fit, repeated with each
-weight multiplied by the error at its point, until all errors that remain are alike (C. L. Lawson, Contributions to the
-Theory of Linear Least Maximum Approximation, thesis, UCLA, 1961; J. R. Rice & K. H. Usow, The Lawson algorithm and
-extensions, Math. Comp. 22, 1968).
+The polynomials approximate 2^(f/N) on [-1/2, 1/2], and a little beyond, or log(1 + r) / r where the nodes of the
+logarithm leave r, with the least maximum of the relative error, constant term 1. Lawson's algorithm finds that minimax
+polynomial: a weighted least-squares fit, repeated with each weight multiplied by the error at its point, until all
+errors that remain are alike (C. L. Lawson, Contributions to the Theory of Linear Least Maximum Approximation, thesis,
+UCLA, 1961; J. R. Rice & K. H. Usow, The Lawson algorithm and extensions, Math. Comp. 22, 1968).
 
 Coefficients must be floats, and each one rounded costs accuracy. So they are rounded one after the other from the
 lowest, which matters most, and the others are fitted again to what is left: they make up for it.
@@ -13,6 +13,8 @@ Errors are computed with 60 digits by mpmath; a fit in float64 then corrects the
 it is rounded. Run it with ``python tools/minimax.py``.
 """
 
+from dataclasses import dataclass
+
 import mpmath
 import numpy as np
 
@@ -20,12 +22,6 @@ mpmath.mp.dps = 60
 
 POINTS = 400
 ROUNDS = 25
-POLYNOMIALS = {  # degree, N
-    "SINGLE": (3, 16, np.float32),
-    "SINGLE_OF_8": (4, 8, np.float32),
-    "DOUBLE": (7, 8, np.float64),
-    "DOUBLE_IN_SHORT": (5, 8, np.float64),
-}
 NODES = {"SINGLE_NODES": (16, np.float32), "DOUBLE_NODES": (8, np.float64)}  # N, type of the deviations
 BITS = {np.float32: 8, np.float64: 24}  # of a node
 
@@ -52,18 +48,66 @@ def nodes(parts, dtype):
     return rounded, [float(dtype(mpmath.nstr(d, 30))) for d in deviations]
 
 
-def bound(parts, dtype):
-    """Return the largest f: rounding to an integer leaves a half and a little, a node's deviation comes on top."""
-    return mpmath.mpf("0.500002") + max(map(abs, nodes(parts, dtype)[1]))
+@dataclass(frozen=True)
+class PowerOf2:
+    """2^(f/parts), f what is left of a multiple of 1/parts of a number of this type."""
+
+    parts: int
+    dtype: type
+
+    def interval(self):
+        """Return the ends of f: rounding to an integer leaves a half and a little, a node's deviation comes on top."""
+        limit = mpmath.mpf("0.500002") + max(map(abs, nodes(self.parts, self.dtype)[1]))
+        return -limit, limit
+
+    def __call__(self, f):
+        """Return the value at an mpmath number."""
+        return mpmath.mpf(2) ** (f / self.parts)
 
 
-def minimax(degree, parts, dtype, known):
-    """Return all coefficients of the minimax polynomial of 2^(f/parts) whose lowest ones are `known`."""
-    limit = bound(parts, dtype)
-    f = exact_array([limit * mpmath.cos(mpmath.pi * (i + mpmath.mpf(0.5)) / POINTS) for i in range(POINTS)])
-    power = exact_array([mpmath.mpf(2) ** (v / parts) for v in f])
+@dataclass(frozen=True)
+class Log1pOverR:
+    """log(1 + r) / r, r what the nodes of so many parts of an octave leave of a number of this type."""
+
+    parts: int
+    dtype: type
+
+    def interval(self):
+        """Return the ends of r."""
+        inverses = list(enumerate(inverse_nodes(self.parts)))
+        lowest = min((1 + mpmath.mpf(j) / self.parts) * inverse for j, inverse in inverses)
+        highest = max((1 + mpmath.mpf(j + 1) / self.parts) * inverse for j, inverse in inverses)
+        return lowest - 1, highest - 1
+
+    def __call__(self, r):
+        """Return the value at an mpmath number."""
+        return mpmath.log1p(r) / r if r else mpmath.mpf(1)
+
+
+POLYNOMIALS = {  # degree, what it approximates
+    "SINGLE": (3, PowerOf2(16, np.float32)),
+    "SINGLE_OF_8": (4, PowerOf2(8, np.float32)),
+    "DOUBLE": (7, PowerOf2(8, np.float64)),
+    "DOUBLE_IN_SHORT": (5, PowerOf2(8, np.float64)),
+    "LOG_SINGLE": (4, Log1pOverR(16, np.float32)),
+    "LOG_SINGLE_OF_8": (5, Log1pOverR(8, np.float32)),
+    "LOG_DOUBLE": (11, Log1pOverR(8, np.float64)),
+}
+
+
+def inverse_nodes(parts):
+    """Return numbers of 7 binary places near the inverses of the middles of the parts of an octave, first 1."""
+    return [1.0] + [round(128 / (1 + (j + 0.5) / parts)) / 128 for j in range(1, parts)]
+
+
+def minimax(degree, curve, known):
+    """Return all coefficients of the minimax polynomial of a curve whose lowest ones are `known`."""
+    low, high = curve.interval()
+    middle, half = (low + high) / 2, (high - low) / 2
+    f = exact_array([middle + half * mpmath.cos(mpmath.pi * (i + mpmath.mpf(0.5)) / POINTS) for i in range(POINTS)])
+    power = exact_array([curve(v) for v in f])
     exponents = np.arange(len(known), degree + 1)
-    scale = 0.5**exponents  # columns of like size
+    scale = float(high) ** exponents  # columns of like size
     columns = (f[:, None] ** exponents / power[:, None]).astype(np.float64) / scale
     coefficients = [*known, *exact_array(np.zeros(len(exponents)))]
     errors = relative_errors(coefficients, f, power)
@@ -80,19 +124,19 @@ def minimax(degree, parts, dtype, known):
     return coefficients
 
 
-def rounded_minimax(degree, parts, dtype):
+def rounded_minimax(degree, curve):
     """Return the coefficients of f, f^2, ... as numbers of a type, each the best one given those before it."""
     coefficients = [mpmath.mpf(1)]
     for k in range(1, degree + 1):
-        coefficients.append(mpmath.mpf(float(dtype(minimax(degree, parts, dtype, coefficients)[k]))))
+        coefficients.append(mpmath.mpf(float(curve.dtype(minimax(degree, curve, coefficients)[k]))))
     return [float(c) for c in coefficients[1:]]
 
 
-def largest_error(coefficients, parts, dtype, count=4001):
+def largest_error(coefficients, curve, count=4001):
     """Return the largest relative error of 1 + c1·f + c2·f^2 + ... on a dense grid."""
-    limit = bound(parts, dtype)
-    f = exact_array([limit * (2 * mpmath.mpf(i) / (count - 1) - 1) for i in range(count)])
-    power = exact_array([mpmath.mpf(2) ** (v / parts) for v in f])
+    low, high = curve.interval()
+    f = exact_array([low + (high - low) * i / (count - 1) for i in range(count)])
+    power = exact_array([curve(v) for v in f])
     return float(np.abs(relative_errors(exact_array([1, *coefficients]), f, power)).max())
 
 
@@ -128,10 +172,10 @@ def main():
         rounded, deviations = nodes(parts, dtype)
         show(name, rounded)
         show(name.replace("NODES", "DEVIATIONS"), deviations)
-    for name, (degree, parts, dtype) in POLYNOMIALS.items():
-        coefficients = rounded_minimax(degree, parts, dtype)
-        unrounded = largest_error(minimax(degree, parts, dtype, [mpmath.mpf(1)])[1:], parts, dtype)
-        errors = f"largest error {largest_error(coefficients, parts, dtype):.3g}, unrounded {unrounded:.3g}"
+    for name, (degree, curve) in POLYNOMIALS.items():
+        coefficients = rounded_minimax(degree, curve)
+        unrounded = largest_error(minimax(degree, curve, [mpmath.mpf(1)])[1:], curve)
+        errors = f"largest error {largest_error(coefficients, curve):.3g}, unrounded {unrounded:.3g}"
         show(name, coefficients, f"  degree {degree}, {errors}")
 
 

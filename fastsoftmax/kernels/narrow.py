@@ -18,13 +18,18 @@ from fastsoftmax.kernels.careful import (
     careful_logsumexp,
     careful_softmax,
 )
-from fastsoftmax.kernels.exponential import (
-    add_exactly,
-    log2e_over,
-)
-from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts, log_of_sum
+from fastsoftmax.kernels.exponential import log2e_over
+from fastsoftmax.kernels.log1p import log1p
+from fastsoftmax.kernels.logarithm import log1p_of_single, log_of_sum
 from fastsoftmax.kernels.narrow_near_zero import set_aside, write_near_zero
-from fastsoftmax.kernels.narrow_sums import pivots_for, sum_around_peaks, sum_few_around_peaks, sum_terms_of_rows
+from fastsoftmax.kernels.narrow_sums import (
+    PART_DOUBLE,
+    PART_SINGLE,
+    pivots_for,
+    sum_around_peaks,
+    sum_few_around_peaks,
+    sum_terms_of_rows,
+)
 from fastsoftmax.kernels.row_results import share, spared
 from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, TINY
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
@@ -123,15 +128,18 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
 
 # --- log_softmax ----------------------------------------------------------------------------------------------------
 
+# Of sums times 2^part: under the first their second part does not matter, under the second none is a number.
+least_with_rest = constant(2.0 ** (PART_SINGLE - 50), 2.0 ** (PART_DOUBLE - 500))
+least_of_all = constant(2.0 ** (PART_SINGLE - 151), 2.0 ** (PART_DOUBLE - 1076))
+
 
 @inline
-def log_of_sums(x, value, lost):
-    """Return log(1 + value + lost)."""
-    if choose(x, 1, 0):
-        return log1p_of_single(value + lost)
-    u, u_low = add_exactly(value, lost, 1.0)
-    a, b = log_in_parts(u, u_low, 0.0)
-    return a + b
+def log_of_sums(x, others, lost):
+    """Return log(1 + others + lost), of sums that are times 2^part; so that none is subnormal unless the result is."""
+    scale = choose(x, 2.0**-PART_SINGLE, 2.0**-PART_DOUBLE)
+    lost = select(others < least_with_rest(x), 0.0, lost) * scale
+    others = select(others < least_of_all(x), 0.0, others) * scale
+    return log1p(others, lost)[0]
 
 
 @inline
@@ -179,8 +187,8 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
         rows, to = min(width, last - r), out_start + r * out_step
         next_rows = x_start + (r + width) * x_step
         maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        value, lost = sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low)
-        log = narrowed(x, log_of_sums(x, value, lost))
+        others, lost = sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low)
+        log = log_of_sums(x, others, lost)
         if rows == width and n >= GROUP and count_set(log == log) == width:
             store_log_shares(tile, out, to, out_step, n, maximum, log, scale, scale_low)
             continue
@@ -200,8 +208,8 @@ def logsumexp_of_tile(x, next_rows, tile, n, maximum, high, low):
     """Return logsumexp of the rows of a tile, and which are so near 0 that they are to be looked at again."""
     in_double = choose(x, n, GROUP) < GROUP  # that is faster, and exact near 0, too
     if in_double:
-        others = sum_few_around_peaks(x, tile, n, maximum)
-        result = narrowed(x, widened(maximum) + log1p_of_single(others))
+        others, held = sum_few_around_peaks(x, tile, n, maximum)
+        result = narrowed(x, held + log1p_of_single(others))
     else:
         pivot = pivots_for(x, maximum, high)
         total, lost = sum_terms_of_rows(x, next_rows, None, 0, tile, n, None, pivot, high, low)

@@ -42,6 +42,9 @@ PAUSE = 8  # elements after which what was lost is added exactly: equal numbers 
 summit = constant(84, 500)  # the exponent of a row's largest term: its inverse, in two parts, is a normal number
 reach = constant(178, 1200)  # how many exponents the smallest is below it: beside it, it is nothing
 
+PART_SINGLE, PART_DOUBLE = 100, 500
+part = constant(PART_SINGLE, PART_DOUBLE)  # the sums of others are times 2 to this power: all are normal numbers
+
 
 @inline
 def pivots_for(x, maximum, high):
@@ -108,7 +111,7 @@ def sum_terms_of_rows(x, next_rows, out, to, tile, n, keeps, pivot, high, low):
 
 @inline
 def sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low):
-    """Return sums of e^(x - maximum) over all elements but one of the largest, in two parts, float64.
+    """Return sums of e^(x - maximum) over all elements but one of the largest, times 2^part, in two parts.
 
     The largest so far is held out while the others are summed. NaN is as in `sum_terms_of_rows`.
     """
@@ -117,13 +120,16 @@ def sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low):
     floor, magic = floors_of(x, pivot, high), magic_number(x, pivot)
     group_floor, group_magic = repeated(floor), repeated(magic)
     held, total, lost = splat(x, -math.inf), splat(x, 0.0), splat(x, 0.0)
-    j, last = 0, n - (GROUP - 1)
+    first, last = 0, n - (GROUP - 1)
+    if n % GROUP > 0:  # then it saves a term that one is held from the beginning
+        held, first = load(tile, 0), 1
+    j = first
     while j < last:
-        if j > 0:
+        if j > first:
             total, lost = add_exactly(total, 0.0, lost)
         pause = min(last, j + PAUSE)
         while j < pause:
-            ask_for(x, next_rows, out, to, j)
+            ask_for(x, next_rows, out, to, j - first)
             held, v = hold_out(held, load_group(tile, width * j))
             _, large, small, _ = exponential(larger(group_floor, v), high, low, group_magic)
             total, lost = add_four_exactly(total, lost + sum_of_four(small), large)
@@ -134,24 +140,25 @@ def sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low):
         _, large, small, _ = exponential(larger(floor, v), high, low, magic)
         total, lost = add_exactly(total, lost + small, large)
         j += 1
-    _, large, small, _ = exponential(maximum, high, low, magic)
-    total, lost = add_smaller(widened(total), widened(lost))
-    peak, peak_low = add_smaller(widened(large), widened(small))
+    total, lost = add_smaller(total, lost)
+    _, large, small, _ = exponential(held, high, low, magic - part(x) * nodes(x))
+    peak, peak_low = add_smaller(large, small)
     inverse = 1.0 / peak
-    ratio = total * inverse
-    return ratio, (fma(ratio, 0.0 - peak, total) + fma(ratio, 0.0 - peak_low, lost)) * inverse
+    others = total * inverse
+    return others, (fma(others, 0.0 - peak, total) + fma(others, 0.0 - peak_low, lost)) * inverse
 
 
 @inline
 def sum_few_around_peaks(x, tile, n, maximum):
-    """Return what `sum_around_peaks` does of a few float32, in one part: they are computed in float64."""
+    """Return sums of e^(x - maximum) of a few float32 over all but one of the largest, and that, NaN if the first is.
+
+    They are computed in float64.
+    """
     high, low = log2e_wide(1.0)
-    maximum = widened(maximum)
-    total = widened(splat(x, 0.0))
-    held = total - math.inf
-    for j in range(n):
+    maximum, held, total = widened(maximum), widened(load(tile, 0)), widened(splat(x, 0.0))
+    for j in range(1, n):
         held, v = hold(held, widened(load(tile, lanes(x) * j)))
         v = larger(-400.0 / high, v - maximum)
         e, _, _, _ = exponential(v, 8.0 * high, 8.0 * low, MAGIC_DOUBLE + 8.0 * 1023.0)
         total = total + e
-    return total
+    return total, held

@@ -5,6 +5,9 @@ rows give it, a column a lane: the maxima are those of n vectors, there is no pi
 column (a division, a logarithm) is done for a vector of them. Where planes are narrow, some share a vector. Columns
 that no pivot suits are done the careful way.
 
+Where results are written, a tile is loaded before the one in front of it is done: the chain of maxima, and all that
+waits for it, takes its time.
+
 Error: softmax and log_softmax 2 ULP; logsumexp 1 ULP (one ulp of 1.0 near 0).
 """
 
@@ -38,7 +41,6 @@ from fastsoftmax.simd import (
     larger,
     load,
     load_first,
-    narrowed,
     pointer_to,
     prefetch,
     prefetch_to_write,
@@ -60,10 +62,31 @@ def planes_together(x, inner):
 
 
 @inline
+def tiles_of(x, strip, together):
+    """Return how many tiles a strip makes: each of the columns of some planes, or a vector of those of one."""
+    return (strip.planes + together - 1) // together * ((strip.count + lanes(x) - 1) // lanes(x))
+
+
+@inline
 def columns_at(x, strip, p, j, together):
-    """Return what is done at once of a strip, from plane p and column j on: a strip of up to a vector of columns."""
+    """Return the columns of a tile, from plane p and column j of a strip on: a strip of up to a vector of them."""
     planes = min(together, strip.planes - p)
     return Strip(strip.plane + p, planes, strip.column + j, min(lanes(x), strip.count - j))
+
+
+@inline
+def before_first(x, strip):
+    """Return the columns behind which those of the first tile come."""
+    return Strip(strip.plane, 0, strip.column - lanes(x), 0)
+
+
+@inline
+def columns_behind(x, strip, columns, together):
+    """Return the columns of the next tile."""
+    p, j = columns.plane - strip.plane, columns.column - strip.column + lanes(x)
+    if j >= strip.count:
+        p, j = p + columns.planes, 0
+    return columns_at(x, strip, p, j, together)
 
 
 @inline
@@ -115,29 +138,34 @@ def softmax_columns(
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
     high, low = log2e_over(x, temperature)
     width, together = lanes(x), planes_together(x, inner)
-    tile, row = scratch(x, n + 1), scratch(x, n // lanes(x) + 1)
+    tile, next_tile, row = scratch(x, n + 1), scratch(x, n + 1), scratch(x, n // lanes(x) + 1)
+    next_maximum = splat(x, 0.0)
     mode = flush_small()
     for block in range(first, last):
         strip = strip_of(block, strip_width, inner, all_planes)
-        for p in range(0, strip.planes, together):
-            for j in range(0, strip.count, width):
-                columns = columns_at(x, strip, p, j, together)
-                maximum = load_tile(all_x, columns, n, all_out, tile)
-                pivot = pivots_for(x, maximum, high)
-                total, lost = sum_terms_of_rows(x, None, None, 0, tile, n, True, pivot, high, low)
-                inverse, inverse_low = inverses(total, lost)
-                if columns.count == width and count_set(total == total) == width:
-                    to = out_start + columns.plane * out_outer + columns.column
-                    for i in range(n):
-                        store(out, to + i * out_pitch, share(load(tile, width * i), inverse, inverse_low))
-                    continue
-                scale_rows(tile, n, inverse, inverse_low)
-                for k in range(columns.planes * columns.count):
-                    if math.isnan(tile[k]):
-                        column_to_row(part_of(all_x, columns), k, n, columns, row)
-                        careful_softmax(row, 0, n, row, 0, temperature)
-                        into_column(row, tile, k, width, n)
-                store_tile(tile, n, all_out, columns)
+        tiles, next_columns = tiles_of(x, strip, together), before_first(x, strip)
+        for number in range(-1, tiles):
+            columns, maximum, tile, next_tile = next_columns, next_maximum, next_tile, tile
+            if number + 1 < tiles:
+                next_columns = columns_behind(x, strip, columns, together)
+                next_maximum = load_tile(all_x, next_columns, n, all_out, next_tile)
+            if number < 0:
+                continue
+            pivot = pivots_for(x, maximum, high)
+            total, lost = sum_terms_of_rows(x, None, None, 0, tile, n, True, pivot, high, low)
+            inverse, inverse_low = inverses(total, lost)
+            if columns.count == width and count_set(total == total) == width:
+                to = out_start + columns.plane * out_outer + columns.column
+                for i in range(n):
+                    store(out, to + i * out_pitch, share(load(tile, width * i), inverse, inverse_low))
+                continue
+            scale_rows(tile, n, inverse, inverse_low)
+            for k in range(columns.planes * columns.count):
+                if math.isnan(tile[k]):
+                    column_to_row(part_of(all_x, columns), k, n, columns, row)
+                    careful_softmax(row, 0, n, row, 0, temperature)
+                    into_column(row, tile, k, width, n)
+            store_tile(tile, n, all_out, columns)
     restore(mode)
 
 
@@ -152,28 +180,33 @@ def log_softmax_columns(
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
     width, together = lanes(x), planes_together(x, inner)
-    tile, row = scratch(x, n + 1), scratch(x, n // lanes(x) + 1)
+    tile, next_tile, row = scratch(x, n + 1), scratch(x, n + 1), scratch(x, n // lanes(x) + 1)
+    next_maximum = splat(x, 0.0)
     for block in range(first, last):
         strip = strip_of(block, strip_width, inner, all_planes)
-        for p in range(0, strip.planes, together):
-            for j in range(0, strip.count, width):
-                columns = columns_at(x, strip, p, j, together)
-                maximum = load_tile(all_x, columns, n, all_out, tile)
-                value, lost = sum_around_peaks(x, None, None, 0, tile, n, maximum, high, low)
-                log = narrowed(x, log_of_sums(x, value, lost))
-                if columns.count == width and count_set(log == log) == width:
-                    to = out_start + columns.plane * out_outer + columns.column
-                    for i in range(n):
-                        v = load(tile, width * i)
-                        store(out, to + i * out_pitch, log_share(v, maximum, log, scale, scale_low))
-                    continue
-                subtract_from_rows(tile, n, maximum, log, scale, scale_low)
-                for k in range(columns.planes * columns.count):
-                    if math.isnan(tile[k]):
-                        column_to_row(part_of(all_x, columns), k, n, columns, row)
-                        careful_log_softmax(row, 0, n, row, 0, temperature)
-                        into_column(row, tile, k, width, n)
-                store_tile(tile, n, all_out, columns)
+        tiles, next_columns = tiles_of(x, strip, together), before_first(x, strip)
+        for number in range(-1, tiles):
+            columns, maximum, tile, next_tile = next_columns, next_maximum, next_tile, tile
+            if number + 1 < tiles:
+                next_columns = columns_behind(x, strip, columns, together)
+                next_maximum = load_tile(all_x, next_columns, n, all_out, next_tile)
+            if number < 0:
+                continue
+            others, lost = sum_around_peaks(x, None, None, 0, tile, n, maximum, high, low)
+            log = log_of_sums(x, others, lost)
+            if columns.count == width and count_set(log == log) == width:
+                to = out_start + columns.plane * out_outer + columns.column
+                for i in range(n):
+                    v = load(tile, width * i)
+                    store(out, to + i * out_pitch, log_share(v, maximum, log, scale, scale_low))
+                continue
+            subtract_from_rows(tile, n, maximum, log, scale, scale_low)
+            for k in range(columns.planes * columns.count):
+                if math.isnan(tile[k]):
+                    column_to_row(part_of(all_x, columns), k, n, columns, row)
+                    careful_log_softmax(row, 0, n, row, 0, temperature)
+                    into_column(row, tile, k, width, n)
+            store_tile(tile, n, all_out, columns)
 
 
 @kernel(*PARAMETERS)
@@ -193,11 +226,11 @@ def logsumexp_columns(
         for p in range(0, strip.planes, together):
             for j in range(0, strip.count, width):
                 columns = columns_at(x, strip, p, j, together)
-                in_tile, number = columns.planes * columns.count, columns.plane * inner + columns.column
                 maximum = load_tile(all_x, columns, n, None, tile)
+                in_tile, place = columns.planes * columns.count, columns.plane * inner + columns.column
                 result, is_delicate = logsumexp_of_tile(x, None, tile, n, maximum, high, low)
                 if any_set(is_delicate):
-                    waiting = set_aside(x, is_delicate, tile, n, number, in_tile, aside, numbers, waiting)
+                    waiting = set_aside(x, is_delicate, tile, n, place, in_tile, aside, numbers, waiting)
                 if columns.count == width and count_set(result == result) == width:
                     store(out, out_start + columns.plane * out_outer + columns.column, result)
                 else:
@@ -206,7 +239,7 @@ def logsumexp_columns(
                         if math.isnan(results[k]):
                             column_to_row(part_of(all_x, columns), k, n, columns, row)
                             results[k] = careful_logsumexp(row, 0, n)
-                        copy_one(results, k, out, out_start + place_of(number + k, inner, out_outer))
+                        copy_one(results, k, out, out_start + place_of(place + k, inner, out_outer))
                 is_end = block == last - 1 and p + columns.planes == strip.planes and j + width >= strip.count
                 while waiting >= width or (waiting > 0 and is_end):
                     waiting = write_near_zero(x, aside, n, numbers, waiting, results, out, out_start, inner, out_outer)

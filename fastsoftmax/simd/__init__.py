@@ -36,6 +36,7 @@ from fastsoftmax.simd.bits import (
     ldexp_small,
     note_steps,
     shift_exponent,
+    split_at_node,
     split_exponent,
 )
 from fastsoftmax.simd.blocks import load_columns, load_two_columns, store_columns
@@ -132,6 +133,7 @@ __all__ = [
     "splat",
     "splat_group",
     "splat_wide",
+    "split_at_node",
     "split_exponent",
     "store",
     "store_columns",

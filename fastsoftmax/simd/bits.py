@@ -49,6 +49,32 @@ def split_exponent(typingctx, value):
     return pair(value), codegen
 
 
+@intrinsic
+def split_at_node(typingctx, value):
+    """Return (j, n, 2**-n) of positive normal lanes, value = m * 2**n and 1 <= m < 2.
+
+    The low bits of j are the number of the last node, a step of an octave, up to m.
+    """
+    triple = types.UniTuple(value, 3)
+    width = value.dtype.bitwidth
+    mantissa, bias = MANTISSA_BITS[width], 127 if width == 32 else 1023
+
+    def codegen(context, builder, sig, values):
+        bits = bits_type(value)
+
+        def constant(number):
+            return ir.Constant(bits, [number] * value.lanes)
+
+        raw, kind = builder.bitcast(values[0], bits), values[0].type
+        number = builder.lshr(raw, constant(NODE_SHIFT[width]))
+        exponent = builder.sub(builder.lshr(raw, constant(mantissa)), constant(bias))
+        power = builder.sub(constant(2 * bias << mantissa), builder.and_(raw, constant((2 * bias + 1) << mantissa)))
+        parts = [builder.bitcast(number, kind), builder.sitofp(exponent, kind), builder.bitcast(power, kind)]
+        return context.make_tuple(builder, triple, parts)
+
+    return triple(value), codegen
+
+
 def _add_shifted(shifts):
     """Return what emits value plus steps, as bits, shifted by as much as the width of the type tells."""
 
