@@ -30,8 +30,8 @@ from fastsoftmax.simd import READS_FLOAT16
 THREADED = 2**18  # elements from which on threads pay, even where they must be woken
 WIDEST = 4096  # bytes of a row that make a strip of columns
 KEPT_OUT, KEPT_TILE = 2, 4  # by how much narrower they are where softmax keeps its terms in the result, in the tile
-NEAR = 2**18  # bytes of such terms that a strip has: with as many of x they should stay in a near cache ...
-LEAST = 256  # ... but not where a strip would have fewer bytes of a row
+NEAR = 2**19  # bytes of such terms that a strip has: with as many of x they should stay in a near cache ...
+LEAST = 512  # ... but not where a strip would have fewer bytes of a row
 STRIPS = 4  # for each thread at least, unless they would be too narrow
 NARROWEST = 64  # columns of a plane that do not share a strip with those of others
 SHORT = 32  # elements at most of columns that are done as narrow rows are
