@@ -14,6 +14,7 @@ OPS = ("softmax", "log_softmax", "logsumexp")
 REASONS = {
     "rows": "the reduced axis is contiguous: vectors run along it, with a guessed exponent in place of the maximum",
     "narrow rows": "rows of {n} are short: a vector's width of them is transposed and done at once",
+    "short rows": "rows of {n} are short: what crosses a vector's lanes is done for a vector's width of them at once",
     "long rows": "rows of {n} are cut into pieces, which threads can share",
     "columns": "another axis is contiguous: vectors run across it, strip by strip",
     "short columns": "columns of {n} are short: a vector's width of them is done at once, as narrow rows are",

@@ -16,9 +16,9 @@ import numpy as np
 
 from fastsoftmax import team, threads
 from fastsoftmax.arrays import NATIVE, Array, maker_of
-from fastsoftmax.engine import LONG, PAST_CACHES, THREADED, column_kernel, has_room_for_terms, strips
+from fastsoftmax.engine import LONG, PAST_CACHES, THREADED, column_kernel, has_room_for_terms, row_kernels, strips
 from fastsoftmax.jit import Kernel
-from fastsoftmax.kernels import narrow, rows
+from fastsoftmax.kernels.rows import ROW_PARAMETERS
 from fastsoftmax.team import AT_ONCE
 
 # What computes an array's result, the shape of that, what makes it, and whether threads would share the work.
@@ -98,7 +98,7 @@ def _runner(steps: Steps, dtype: np.dtype[Any]) -> Callable[[Array, Array], None
     """Return what calls the kernel for all of an array, on this thread."""
     kernel, before = steps.kernel.unchecked(dtype), steps.of_x
     behind = *steps.of_result, 0, steps.parts, *steps.others
-    if steps.kernel.parameters != rows.ROW_PARAMETERS:
+    if steps.kernel.parameters != ROW_PARAMETERS:
         return lambda x, result: kernel(x, *before, result, *behind)
     a, b = before
     c, d, e, f, g, h, i = behind  # arguments one by one are passed faster
@@ -123,8 +123,7 @@ def _steps(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[An
         if n > LONG:
             return None
         many = size // n
-        is_narrow = narrow.is_narrow(many, n, dtype.name)
-        kernel = getattr(narrow if is_narrow else rows, op + "_rows")
+        kernel = getattr(row_kernels(op, many, n, dtype.name), op + "_rows")
         return Steps(kernel, (0, n), (0, 1 if reduces else n), (n, 0, 1.0), many, n, result)
     planes, n = math.prod(shape[:axis]), shape[axis]
     inner = size // (n * planes)

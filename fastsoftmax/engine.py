@@ -20,7 +20,7 @@ import numpy as np
 
 from fastsoftmax import arrays, team, threads
 from fastsoftmax.arrays import Array
-from fastsoftmax.kernels import columns, narrow, short_columns
+from fastsoftmax.kernels import columns, narrow, rows, short_columns, short_rows
 from fastsoftmax.kernels.long_row import LongRow
 from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_LARGE, OUT_IS_X
 from fastsoftmax.kernels.strips import CHUNK
@@ -43,6 +43,8 @@ IN_CACHE = 2**18  # ... if no row has more: its terms stay in a near one meanwhi
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it
 #: Temperatures for kernels, which multiply by the inverse in two parts: neither may overflow, nor the second vanish.
 TEMPERATURES = {"float32": (2.0**-20, 2.0**100), "float64": (2.0**-50, 2.0**900)}
+
+WAYS_OF_ROWS = {narrow: "narrow rows", short_rows: "short rows"}
 
 Dim = tuple[int, int, int]
 Dims = list[Dim]
@@ -103,19 +105,13 @@ class Work:
             self._run_tiles()
 
     def way_through(self) -> str:
-        """Return which way is taken: "rows", "narrow rows", "long rows", "columns", "short columns" or "tiles"."""
+        """Return which way is taken: one of those in `choice.REASONS`."""
         if self._rows():
-            if self.way.tuned and self.n > LONG:
-                return "long rows"
-            return "narrow rows" if self._is_narrow() else "rows"
+            return "long rows" if self.way.tuned and self.n > LONG else WAYS_OF_ROWS.get(self._row_kernels(), "rows")
         if columns := self._columns():
             _, _, (n, _, _), _ = columns
             return "short columns" if n <= SHORT else "columns"
         return "tiles"
-
-    def _is_narrow(self) -> bool:
-        computed = arrays.compute_type(arrays.result_type(self.x.dtype))
-        return self.way.tuned and narrow.is_narrow(self.x.size // self.n, self.n, computed.name)
 
     def _is_plain(self) -> bool:
         """Tell whether kernels can read x and write `out` as they lie."""
@@ -183,9 +179,14 @@ class Work:
         is_large = self.out.nbytes >= PAST_CACHES and self.n * self.out.itemsize <= IN_CACHE
         return OUT_IS_LARGE if is_large and not self.fresh else OUT_IS_APART
 
+    def _row_kernels(self) -> Any:
+        computed = arrays.compute_type(arrays.result_type(self.x.dtype))
+        return (
+            row_kernels(self.op, self.x.size // self.n, self.n, computed.name) if self.way.tuned else self.way.kernels
+        )
+
     def _row_kernel(self) -> Any:
-        kernels = narrow if self._is_narrow() else self.way.kernels
-        return getattr(kernels, self.op + "_rows")
+        return getattr(self._row_kernels(), self.op + "_rows")
 
     def _columns(self) -> tuple[Dims, Dim, Dim, int] | None:
         """Return (outer dimensions, planes, the reduced one, columns a plane) if x consists of columns."""
@@ -263,6 +264,13 @@ def has_room_for_terms(inner: int, x_pitch: int, out_pitch: int, dtype: np.dtype
 def column_kernel(op: str, n: int) -> Any:
     """Return the kernel for columns of n elements."""
     return getattr(short_columns if n <= SHORT else columns, op + "_columns")
+
+
+def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:
+    """Return the module of kernels for so many rows of n elements."""
+    if short_rows.is_short(op, many, n, compute_type):
+        return short_rows
+    return narrow if narrow.is_narrow(many, n, compute_type) else rows
 
 
 def strips(

@@ -91,7 +91,7 @@ def test_nodes_are_short_and_their_deviations_make_up_for_it(name, bits):
 def test_the_fit_is_a_minimax(minimax):
     # Chebyshev: the error of the best polynomial reaches its maximum at as many points as it has coefficients, or more
     degree = 5
-    coefficients = minimax.minimax(degree, 1, np.float32, [mpmath.mpf(1)])
+    coefficients = minimax.minimax(degree, minimax.PowerOf2(1, np.float32), [mpmath.mpf(1)])
     f = minimax.exact_array(np.linspace(-0.5, 0.5, 2001))
     errors = minimax.relative_errors(coefficients, f, minimax.exact_array([mpmath.mpf(2) ** v for v in f]))
     peaks = np.flatnonzero((np.abs(errors[1:-1]) > np.abs(errors[:-2])) & (np.abs(errors[1:-1]) >= np.abs(errors[2:])))

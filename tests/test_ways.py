@@ -11,7 +11,8 @@ from fastsoftmax.simd import GROUP, WIDE
 
 # For each way: the method, the reduced axis, and shapes with that axis last.
 WAYS = {
-    "rows": ("auto", 1, [(1, 64), (3, 65), (3, 127), (7, 128), (5, 191), (4, 255), (3, 1000), (2, 4097), (70, 210)]),
+    "rows": ("auto", 1, [(1, 64), (3, 65), (3, 127), (7, 128), (5, 191), (4, 255), (3, 1000), (2, 4097), (70, 460)]),
+    "short rows": ("auto", 1, [(8, 112), (9, 113), (15, 127), (16, 128), (17, 129), (33, 191), (40, 222)]),
     "narrow": (
         "auto",
         1,
@@ -26,8 +27,7 @@ WAYS = {
             (16, 8),
             (17, 31),
             (100, 63),
-            (49, 100),
-            (17, 111),
+            (7, 31),
         ],
     ),
     "long": ("auto", 1, [(1, 2**18 + 1), (2, 3 * 2**17 + 77)]),
@@ -130,9 +130,18 @@ def test_a_row_that_is_special_leaves_the_others_alone(way, op, dtype):
             assert np.isnan(got[r]).all()
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_rows_where_one_way_ends_and_another_begins(op, dtype):
+    for n in (63, 64, 65, 111, 112, 223, 224, 449, 450):
+        for rows in (1, 7, 8, 31, 32):
+            x = family("normal*3", dtype, n, rows)
+            assert_exact(op, x, 1, call(op, x, 1), note=f"{(rows, n)}:")
+
+
 def test_the_ways_are_what_they_are_called():
     names = {"narrow": "narrow rows", "long": "long rows"}
-    for way in ("rows", "narrow", "long", "columns", "short columns"):
+    for way in ("rows", "narrow", "short rows", "long", "columns", "short columns"):
         name = names.get(way, way)
         _, axis, shapes = WAYS[way]
         for rows, n in shapes:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import add_smaller, bits_of
-from fastsoftmax.simd import NODES, constant, fma, lookup_table, polynomial, select, split_at_node
+from fastsoftmax.simd import NODES, constant, fma, lookup_table, polynomial, split_at_node
 
 _DIGITS = Context(prec=40)
 _PLACES = {np.float32: 16, np.float64: 32}  # binary ones of n·ln 2 and of log node, so that their sum is exact
@@ -68,7 +68,6 @@ def logs_of_nodes(count, dtype):
 node = lookup_table(bits_of(inverse_nodes(NODES[32]), np.float32), bits_of(inverse_nodes(NODES[64]), np.float64))
 log_node, log_node_rest = map(lookup_table, logs_of_nodes(NODES[32], np.float32), logs_of_nodes(NODES[64], np.float64))
 ln2, ln2_rest = map(constant, short_log_and_rest(2, np.float32), short_log_and_rest(2, np.float64))
-smallest_with_square = constant(2.0**-50, 2.0**-500)  # beside a smaller one half its square is nothing
 
 
 @inline
@@ -79,6 +78,7 @@ def log1p(value, lost):
     j, n, power = split_at_node(u)
     inverse = node(j) * power
     r, r_lost = add_smaller(fma(u, inverse, -1.0), u_lost * inverse)
-    bend = select(value < smallest_with_square(value), 0.0, r * curvature(r))  # so no product is subnormal
     log, rest = add_smaller(fma(n, ln2(value), log_node(j)), r)
-    return add_smaller(log, rest + fma(r, bend, fma(n, ln2_rest(value), log_node_rest(j)) + (r_lost + lost)))
+    return add_smaller(
+        log, rest + fma(r, r * curvature(r), fma(n, ln2_rest(value), log_node_rest(j)) + (r_lost + lost))
+    )

@@ -60,7 +60,7 @@ from fastsoftmax.simd import (
 )
 
 MANY = 8  # rows
-LIMITS = {"float32": (64, 208), "float64": (32, 112)}  # of elements, where rows are few (a group of vectors), and many
+LIMITS = {"float32": (64, 112), "float64": (32, 112)}  # of elements, where rows are few (a group of vectors), and many
 # Under it (but not under TINY) the last place of a logsumexp is far under that of the sum.
 near_zero = constant(NEAR_ZERO_SINGLE, 0.5)
 
@@ -128,8 +128,8 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
 
 # --- log_softmax ----------------------------------------------------------------------------------------------------
 
-# Of sums times 2^part: under the first their second part does not matter, under the second none is a number.
-least_with_rest = constant(2.0 ** (PART_SINGLE - 50), 2.0 ** (PART_DOUBLE - 500))
+# Sums times 2^part that are the logarithm of 1 and themselves, and those that are none but 0.
+own_log = constant(2.0 ** (PART_SINGLE - 50), 2.0 ** (PART_DOUBLE - 500))
 least_of_all = constant(2.0 ** (PART_SINGLE - 151), 2.0 ** (PART_DOUBLE - 1076))
 
 
@@ -137,9 +137,9 @@ least_of_all = constant(2.0 ** (PART_SINGLE - 151), 2.0 ** (PART_DOUBLE - 1076))
 def log_of_sums(x, others, lost):
     """Return log(1 + others + lost), of sums that are times 2^part; so that none is subnormal unless the result is."""
     scale = choose(x, 2.0**-PART_SINGLE, 2.0**-PART_DOUBLE)
-    lost = select(others < least_with_rest(x), 0.0, lost) * scale
-    others = select(others < least_of_all(x), 0.0, others) * scale
-    return log1p(others, lost)[0]
+    is_own_log = others < own_log(x)
+    log, _ = log1p(select(is_own_log, 0.0, others) * scale, select(is_own_log, 0.0, lost) * scale)
+    return select(is_own_log, select(others < least_of_all(x), 0.0, others + lost) * scale, log)
 
 
 @inline

@@ -110,6 +110,16 @@ def sum_terms_of_rows(x, next_rows, out, to, tile, n, keeps, pivot, high, low):
 
 
 @inline
+def over_peak(x, total, lost, peak, high, low, magic):
+    """Return sums of terms, in two parts, in units of the peak's term over 2^part, likewise."""
+    _, large, small, _ = exponential(peak, high, low, magic - part(x) * nodes(x))
+    unit, unit_low = add_smaller(large, small)
+    inverse = 1.0 / unit
+    ratio = total * inverse
+    return ratio, (fma(ratio, 0.0 - unit, total) + fma(ratio, 0.0 - unit_low, lost)) * inverse
+
+
+@inline
 def sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low):
     """Return sums of e^(x - maximum) over all elements but one of the largest, times 2^part, in two parts.
 
@@ -140,12 +150,7 @@ def sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low):
         _, large, small, _ = exponential(larger(floor, v), high, low, magic)
         total, lost = add_exactly(total, lost + small, large)
         j += 1
-    total, lost = add_smaller(total, lost)
-    _, large, small, _ = exponential(held, high, low, magic - part(x) * nodes(x))
-    peak, peak_low = add_smaller(large, small)
-    inverse = 1.0 / peak
-    others = total * inverse
-    return others, (fma(others, 0.0 - peak, total) + fma(others, 0.0 - peak_low, lost)) * inverse
+    return over_peak(x, *add_smaller(total, lost), held, high, low, magic)
 
 
 @inline

@@ -28,9 +28,9 @@ from fastsoftmax.simd import (
 # normal number, or the share is none.
 spared = constant(2.0**25, 2.0**100) if FLUSHES else constant(1.0, 1.0)
 # Where terms are a power of two times a number, which may itself be much larger than 1, the power is raised by so much,
-# or it might be no normal number, and the inverse of the sum is shrunk: no more, or its second part would be subnormal.
-lift = constant(12, 100)
-shrunk = constant(2.0**-12, 2.0**-100)
+# or it might be no normal number, and the inverse of the sum is shrunk.
+lift = constant(36, 100)
+shrunk = constant(2.0**-36, 2.0**-100)
 lowest_of = constant(-3.0e38, -1.0e308)  # nearly the lowest: in place of -inf, whose product with 0 would be NaN
 WORTH_ALIGNING = 8  # groups of a row from which on it pays that each vector is written to one line
 
@@ -51,7 +51,7 @@ def inverse_of(out, total, lost):
 
 @inline
 def times(e, factor):
-    """Return e * factor, which may be subnormal: AMD's processors take longer for that, but not as an fma."""
+    """Return e * factor, where subnormal numbers may be: AMD's processors take longer for them, but not as an fma."""
     return e * factor if FLUSHES else fma(e, factor, 0.0)
 
 

@@ -15,6 +15,7 @@ Indices are element offsets and are not checked.
 """
 
 from fastsoftmax.simd.across import (
+    alternate,
     any_set,
     count_set,
     join,
@@ -81,6 +82,7 @@ __all__ = [
     "absolute",
     "add_node",
     "all_in_range",
+    "alternate",
     "any_set",
     "choose",
     "constant",

@@ -184,3 +184,14 @@ def repeated(typingctx, a):
         return shuffle(builder, values[0], values[0], list(range(a.lanes)) * GROUP)
 
     return group(a), codegen
+
+
+@intrinsic
+def alternate(typingctx, a, b):
+    """Return the even lanes of a, and behind them those of b; and the odd ones of both."""
+    pair = types.UniTuple(a, 2)
+
+    def codegen(context, builder, sig, values):
+        return context.make_tuple(builder, pair, [shuffle(builder, *values, range(k, 2 * a.lanes, 2)) for k in (0, 1)])
+
+    return pair(a, b), codegen
