@@ -16,7 +16,16 @@ import numpy as np
 
 from fastsoftmax import team, threads
 from fastsoftmax.arrays import NATIVE, Array, maker_of
-from fastsoftmax.engine import LONG, PAST_CACHES, THREADED, column_kernel, has_room_for_terms, row_kernels, strips
+from fastsoftmax.engine import (
+    LONG,
+    PAST_CACHES,
+    THREADED,
+    are_short,
+    column_kernel,
+    has_room_for_terms,
+    row_kernels,
+    strips,
+)
 from fastsoftmax.jit import Kernel
 from fastsoftmax.kernels.rows import ROW_PARAMETERS
 from fastsoftmax.team import AT_ONCE
@@ -130,8 +139,9 @@ def _steps(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[An
     if n == 1 or inner == 1:
         return None
     in_out = has_room_for_terms(inner, inner, inner, dtype)
-    width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers)
+    is_short = are_short(op, n, dtype, inner, inner)
+    width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, is_short)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
     others = planes, n, inner, width, tile_rows, int(in_out), 1.0
-    kernel = column_kernel(op, n)
+    kernel = column_kernel(op, is_short)
     return Steps(kernel, (0, n * inner, inner), (0, outer, pitch), others, blocks, n * width, result)

@@ -34,7 +34,9 @@ NEAR = 2**19  # bytes of such terms that a strip has: with as many of x they sho
 LEAST = 512  # ... but not where a strip would have fewer bytes of a row
 STRIPS = 4  # for each thread at least, unless they would be too narrow
 NARROWEST = 64  # columns of a plane that do not share a strip with those of others
-SHORT = 32  # elements at most of columns that are done as narrow rows are
+SHORT = {"softmax": 200, "log_softmax": 64, "logsumexp": 32}  # elements at most of columns done as narrow rows are ...
+FEW = 24  # ... and of those whose elements collide in a cache, which has no room for more of them
+COLLIDING = 1024  # bytes: elements that are apart by a multiple of it have few places in a cache
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
@@ -109,8 +111,8 @@ class Work:
         if self._rows():
             return "long rows" if self.way.tuned and self.n > LONG else WAYS_OF_ROWS.get(self._row_kernels(), "rows")
         if columns := self._columns():
-            _, _, (n, _, _), _ = columns
-            return "short columns" if n <= SHORT else "columns"
+            _, _, (n, *pitches), _ = columns
+            return "short columns" if are_short(self.op, n, self.x.dtype, *pitches) else "columns"
         return "tiles"
 
     def _is_plain(self) -> bool:
@@ -206,12 +208,13 @@ class Work:
 
     def _run_columns(self, outer: Dims, planes: Dim, reduced: Dim, inner: int) -> None:
         """Run a kernel over strips of columns, cut into tasks if threads are to share them."""
-        kernel = column_kernel(self.op, reduced[0])
         x, out = arrays.base_of(arrays.storage(self.x)), arrays.base_of(arrays.storage(self.out))
         (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
         in_out = not self._in_place() and has_room_for_terms(inner, x_pitch, out_pitch, self.x.dtype)
         sharers = threads.get_num_threads() if self.threaded else 1
-        width, tile_rows, blocks = strips(self.op, n, inner, count, self.x.dtype, in_out, sharers)
+        is_short = are_short(self.op, n, self.x.dtype, x_pitch, out_pitch)
+        kernel = column_kernel(self.op, is_short)
+        width, tile_rows, blocks = strips(self.op, n, inner, count, self.x.dtype, in_out, sharers, is_short)
         behind = count, n, inner, width, tile_rows, int(in_out), self.temperature
         for x_start, out_start in _offsets(outer):
             before = x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch
@@ -261,20 +264,28 @@ def has_room_for_terms(inner: int, x_pitch: int, out_pitch: int, dtype: np.dtype
     return dtype in arrays.NATIVE and inner >= NARROWEST and not collide
 
 
-def column_kernel(op: str, n: int) -> Any:
-    """Return the kernel for columns of n elements."""
-    return getattr(short_columns if n <= SHORT else columns, op + "_columns")
+def are_short(op: str, n: int, dtype: np.dtype[Any], x_pitch: int, out_pitch: int) -> bool:
+    """Tell whether columns of n elements, rows of x and of the result so far apart, are to be done as narrow rows."""
+    pitches = (x_pitch,) if op == "logsumexp" else (x_pitch, out_pitch)
+    collide = any(pitch * dtype.itemsize % COLLIDING == 0 for pitch in pitches)
+    return n <= (FEW if collide else SHORT[op])
+
+
+def column_kernel(op: str, is_short: bool) -> Any:
+    """Return the kernel for columns."""
+    return getattr(short_columns if is_short else columns, op + "_columns")
 
 
 def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:
     """Return the module of kernels for so many rows of n elements."""
-    if short_rows.is_short(op, many, n, compute_type):
+    is_narrow, is_short = narrow.is_narrow(many, n, compute_type), short_rows.is_short(many, n, compute_type)
+    if is_short and not (is_narrow and op == "logsumexp"):  # of which nothing must be transposed back
         return short_rows
-    return narrow if narrow.is_narrow(many, n, compute_type) else rows
+    return narrow if is_narrow else rows
 
 
 def strips(
-    op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_out: bool, sharers: int
+    op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_out: bool, sharers: int, is_short: bool
 ) -> tuple[int, int, int]:
     """Return how many columns make a strip, how many rows of it a tile holds, and how many strips there are.
 
@@ -286,7 +297,7 @@ def strips(
     reads_x = dtype in arrays.NATIVE and inner >= NARROWEST
     in_tile = op == "softmax" and not in_out and n <= TALL
     widest = WIDEST // itemsize
-    if op == "softmax" and (in_out or in_tile) and n > SHORT:
+    if op == "softmax" and (in_out or in_tile) and not is_short:
         widest //= KEPT_OUT if in_out else KEPT_TILE
         widest = min(widest, max(LEAST, NEAR // n) // itemsize)
     if sharers > 1:

@@ -22,7 +22,7 @@ from fastsoftmax.kernels.jobs import BYTES, LINE, SEMAPHORE, lead, serve
 
 LEAST, MOST = 2**14, 2**17  # elements of a part: what it takes to hand one out is little beside them, and ...
 PARTS = 8  # ... each thread gets so many, so that none waits long for the last
-ROUND = 16  # rows: narrow ones are done so many at once
+ROUND = 16  # rows: narrow and short ones are done so many at once
 AT_ONCE = 2**24  # elements that one call of a kernel takes in any case: Ctrl-C waits for it
 
 

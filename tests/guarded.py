@@ -66,7 +66,7 @@ class Room:
 # (rows, length) of rows and narrow rows, of rows further apart than they are long, and of columns.
 LENGTHS = (*range(1, 20), 31, 32, 33, 47, 48, 49, 63, 64, 65, 95, 96, 97, 127, 129, 191, 192, 193, 207, 209, 257, 1000)
 COUNTS = (1, 2, 3, 5, 8, 9, 15, 16, 17, 33)
-COLUMNS = [(n, inner) for n in (2, 3, 4, 5, 17, 130) for inner in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 129)]
+COLUMNS = [(n, inner) for n in (2, 3, 5, 17, 130, 230) for inner in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 129)]
 LONG = [(1, 2**18 + 1), (2, 2**18 + 77)]
 TALL = [(8200, 3), (20_001, 9), (3, 1025)]
 SPECIAL = (None, np.nan, np.inf, -np.inf, "huge", "peak", "spike", "masked")

@@ -54,6 +54,8 @@ TESTS = (
     ("fastsoftmax/cache.py", "tests/test_cache.py -k 'not clear and not level'"),
     ("fastsoftmax/kernels/narrow.py", "tests/test_ways.py -k narrow"),
     ("fastsoftmax/kernels/tiles.py", "tests/test_ways.py -k narrow"),
+    ("fastsoftmax/kernels/short_rows.py", "tests/test_ways.py -k short"),
+    ("fastsoftmax/kernels/log1p.py", "tests/test_logarithm.py"),
     ("fastsoftmax/kernels/columns.py", "tests/test_ways.py -k columns"),
     ("fastsoftmax/kernels/strips.py", "tests/test_ways.py -k columns"),
     ("fastsoftmax/kernels/long_row.py", "tests/test_ways.py -k long"),

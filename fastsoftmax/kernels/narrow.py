@@ -60,13 +60,13 @@ from fastsoftmax.simd import (
 )
 
 MANY = 8  # rows
-LIMITS = {"float32": (64, 112), "float64": (32, 112)}  # of elements, where rows are few (a group of vectors), and many
+LIMITS = {"float32": (64, 208), "float64": (32, 112)}  # of elements, where rows are few (a group of vectors), and many
 # Under it (but not under TINY) the last place of a logsumexp is far under that of the sum.
 near_zero = constant(NEAR_ZERO_SINGLE, 0.5)
 
 
 def is_narrow(rows: int, n: int, compute_type: str) -> bool:
-    """Tell whether so many rows of n elements should go this way."""
+    """Tell whether so many rows of n elements may go this way."""
     return n < LIMITS[compute_type][rows >= MANY]
 
 

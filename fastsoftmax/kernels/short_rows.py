@@ -35,6 +35,7 @@ from fastsoftmax.simd import (
     load_group,
     narrowed,
     pointer_to,
+    prefetch,
     prefetch_to_write,
     repeated,
     restore,
@@ -47,16 +48,16 @@ from fastsoftmax.simd import (
     widened,
 )
 
-LIMITS = {"float32": (64, 450), "float64": (64, 224)}  # of elements, from and to below which it pays, ...
-LEAST_FOR_LOGSUMEXP = 112  # ... but for that, of which no result must be transposed back
+LIMITS = {"float32": (64, 400), "float64": (64, 200)}  # of elements, from and to below which it pays
 MANY = 8  # rows
-ROWS = 16  # at most that are done at once: as many as a vector has lanes
+ROWS = 16  # that are done at once, at most: as many as a vector has lanes
+AHEAD = 4  # rows that elements are asked for ahead of the next so many
 
 
-def is_short(op: str, rows: int, n: int, compute_type: str) -> bool:
-    """Tell whether so many rows of n elements should go this way."""
+def is_short(rows: int, n: int, compute_type: str) -> bool:
+    """Tell whether so many rows of n elements may go this way."""
     least, limit = LIMITS[compute_type]
-    return rows >= MANY and n < limit and n >= (LEAST_FOR_LOGSUMEXP if op == "logsumexp" else least)
+    return rows >= MANY and least <= n < limit
 
 
 # --- across the lanes -----------------------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ def maximum_along(x, start, n):
 
 @inline
 def maxima_of_rows(x, start, step, rows, n, room):
-    """Return the largest elements of up to ROWS rows, a row a lane; the last one's in those that are left."""
+    """Return the largest elements of up to a vector's width of rows, a row a lane; the last one's in what is left."""
     width = lanes(x)
     for k in range(width):
         store(room, k * width, maximum_along(x, start + min(k, rows - 1) * step, n))
@@ -89,7 +90,7 @@ def maxima_of_rows(x, start, step, rows, n, room):
 
 @inline
 def sums_of_rows(x, totals, losts):
-    """Return the sums of the lanes of ROWS rows, in two parts, a row a lane."""
+    """Return the sums of the lanes of a vector's width of rows, in two parts, a row a lane."""
     width = lanes(x)
     count = width
     while count > 1:
@@ -106,7 +107,7 @@ def sums_of_rows(x, totals, losts):
 @inline
 def forget(x, totals, losts):
     """Set sums to 0: those of rows that there are not are added up, too."""
-    for k in range(ROWS):
+    for k in range(lanes(x)):
         store(totals, k * lanes(x), splat(x, 0.0))
         store(losts, k * lanes(x), splat(x, 0.0))
 
@@ -187,10 +188,13 @@ def sum_others(x, start, n, top, floor, magic, high, low):
 
 
 @inline
-def ask_for(out, to, n):
-    """Ask for the memory that a row will be written to."""
-    for i in range(0, n, in_a_line(out)):
-        prefetch_to_write(out, to + i)
+def ask_for(x, behind, out, to, n):
+    """Ask for the memory of a row that will be read soon, and of one that will be written to, unless that is None."""
+    for i in range(0, n, in_a_line(x)):
+        prefetch(x, behind + i)
+    if out is not None:
+        for i in range(0, n, in_a_line(out)):
+            prefetch_to_write(out, to + i)
 
 
 @kernel(*ROW_PARAMETERS)
@@ -214,7 +218,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
             store(kept, width, magic_number(x, pivot))
             for k in range(rows):
                 floor, magic = splat(x, kept[k]), splat(x, kept[width + k])
-                ask_for(out, to + k * out_step, n)
+                ask_for(x, start + (k + width + AHEAD) * x_step, out, to + k * out_step, n)
                 total, lost = sum_terms(x, start + k * x_step, n, terms, k * pitch, floor, magic, high, low)
                 store(totals, k * width, total)
                 store(losts, k * width, lost)
@@ -263,7 +267,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             store(kept, width, floors_of(x, pivot, high))
             store(kept, 2 * width, magic)
             for k in range(rows):
-                ask_for(out, to + k * out_step, n)
+                ask_for(x, start + (k + width + AHEAD) * x_step, out, to + k * out_step, n)
                 top, floor, row_magic = splat(x, kept[k]), splat(x, kept[width + k]), splat(x, kept[2 * width + k])
                 others, lost, ties = sum_others(x, start + k * x_step, n, top, floor, row_magic, high, low)
                 store(totals, k * width, others)
@@ -310,6 +314,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
             store(kept, width, magic_number(x, pivot))
             for k in range(rows):
                 floor, magic = splat(x, kept[k]), splat(x, kept[width + k])
+                ask_for(x, start + (k + width + AHEAD) * x_step, None, 0, n)
                 total, lost = sum_terms(x, start + k * x_step, n, None, 0, floor, magic, high, low)
                 store(totals, k * width, total)
                 store(losts, k * width, lost)
