@@ -139,7 +139,7 @@ def _steps(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[An
     if n == 1 or inner == 1:
         return None
     in_out = has_room_for_terms(inner, inner, inner, dtype)
-    is_short = are_short(op, n, dtype, inner, inner)
+    is_short = are_short(op, n, size // n, dtype, inner, inner)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, is_short)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
     others = planes, n, inner, width, tile_rows, int(in_out), 1.0

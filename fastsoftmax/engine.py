@@ -34,9 +34,9 @@ NEAR = 2**19  # bytes of such terms that a strip has: with as many of x they sho
 LEAST = 512  # ... but not where a strip would have fewer bytes of a row
 STRIPS = 4  # for each thread at least, unless they would be too narrow
 NARROWEST = 64  # columns of a plane that do not share a strip with those of others
-SHORT = {"softmax": 200, "log_softmax": 64, "logsumexp": 32}  # elements at most of columns done as narrow rows are ...
-FEW = 24  # ... and of those whose elements collide in a cache, which has no room for more of them
-COLLIDING = 1024  # bytes: elements that are apart by a multiple of it have few places in a cache
+SHORT = {"softmax": 200, "log_softmax": 64, "logsumexp": 32}  # elements at most of columns done as narrow rows are, ...
+SHORT_IF_LARGE, LARGE = 32, 2**24  # ... of so many bytes, which come from memory: longer pieces of rows suit it, ...
+SHORT_IF_COLLIDING, COLLIDING = 24, 1024  # ... and where a multiple of so many bytes is between: a cache has no room
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
@@ -111,8 +111,8 @@ class Work:
         if self._rows():
             return "long rows" if self.way.tuned and self.n > LONG else WAYS_OF_ROWS.get(self._row_kernels(), "rows")
         if columns := self._columns():
-            _, _, (n, *pitches), _ = columns
-            return "short columns" if are_short(self.op, n, self.x.dtype, *pitches) else "columns"
+            _, _, reduced, _ = columns
+            return "short columns" if self._are_short(reduced) else "columns"
         return "tiles"
 
     def _is_plain(self) -> bool:
@@ -203,6 +203,10 @@ class Work:
         calls = math.prod(size for size, _, _ in outer)
         return (outer, planes, reduced[0], inner) if calls <= MANY_CALLS else None
 
+    def _are_short(self, reduced: Dim) -> bool:
+        n, *pitches = reduced
+        return are_short(self.op, n, self.x.size // n, self.x.dtype, *pitches)
+
     def _in_place(self) -> bool:
         return bool(np.may_share_memory(self.x, self.out))
 
@@ -212,7 +216,7 @@ class Work:
         (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
         in_out = not self._in_place() and has_room_for_terms(inner, x_pitch, out_pitch, self.x.dtype)
         sharers = threads.get_num_threads() if self.threaded else 1
-        is_short = are_short(self.op, n, self.x.dtype, x_pitch, out_pitch)
+        is_short = self._are_short(reduced)
         kernel = column_kernel(self.op, is_short)
         width, tile_rows, blocks = strips(self.op, n, inner, count, self.x.dtype, in_out, sharers, is_short)
         behind = count, n, inner, width, tile_rows, int(in_out), self.temperature
@@ -264,11 +268,15 @@ def has_room_for_terms(inner: int, x_pitch: int, out_pitch: int, dtype: np.dtype
     return dtype in arrays.NATIVE and inner >= NARROWEST and not collide
 
 
-def are_short(op: str, n: int, dtype: np.dtype[Any], x_pitch: int, out_pitch: int) -> bool:
+def are_short(op: str, n: int, columns: int, dtype: np.dtype[Any], x_pitch: int, out_pitch: int) -> bool:
     """Tell whether columns of n elements, rows of x and of the result so far apart, are to be done as narrow rows."""
+    limit = SHORT[op]
+    if n * columns * dtype.itemsize >= LARGE:
+        limit = min(limit, SHORT_IF_LARGE)
     pitches = (x_pitch,) if op == "logsumexp" else (x_pitch, out_pitch)
-    collide = any(pitch * dtype.itemsize % COLLIDING == 0 for pitch in pitches)
-    return n <= (FEW if collide else SHORT[op])
+    if any(pitch * dtype.itemsize % COLLIDING == 0 for pitch in pitches):
+        limit = SHORT_IF_COLLIDING
+    return n <= limit
 
 
 def column_kernel(op: str, is_short: bool) -> Any:

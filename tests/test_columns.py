@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import FLOATS, OPS, assert_exact, call, same_bits
 
-from fastsoftmax.engine import FEW, SHORT
+from fastsoftmax.engine import SHORT, SHORT_IF_COLLIDING
 
 N = 264  # rows of five chunks, the last one of 8
 FAR = {np.float32: 60.0, np.float64: 500.0}
@@ -154,7 +154,7 @@ def test_a_column_has_the_same_bits_wherever_it_lies(op, dtype, rng):
             same_bits(call(op, np.ascontiguousarray(x[:, columns]), 0), expected[..., columns])
         wide = np.tile(x, (1, 22))[:, :1024].copy()  # a cache finds the same place for all elements of a column
         expected_wide = np.tile(expected, 22)[..., :1024]
-        if FEW < n <= SHORT[op]:  # then they are done another way
+        if SHORT_IF_COLLIDING < n <= SHORT[op]:  # then they are done another way
             expected_wide = call(op, wide[:, ::-1].copy(), 0)[..., ::-1]
         same_bits(call(op, wide, 0), expected_wide)
         same_bits(call(op, np.tile(x, (1, 3))[:, :135].copy(), 0), np.tile(expected, 3)[..., :135])

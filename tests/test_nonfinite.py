@@ -108,7 +108,7 @@ def test_minus_infinity_is_nothing_beside_the_lowest_numbers_too(dtype, method, 
 )
 def test_every_nan_is_a_nan(op, dtype, payloads, method):
     bits = np.dtype(f"u{np.dtype(dtype).itemsize}")
-    for n, position in itertools.product((1, 5, 16, 40, 210), (0, -1)):
+    for n, position in itertools.product((1, 5, 16, 40, 210, 410), (0, -1)):
         x = np.zeros((len(payloads), n), dtype)
         x[:, position] = np.array(payloads, bits).view(dtype)
         for axis, y in ((1, x), (0, x.T.copy())):
