@@ -55,6 +55,7 @@ TESTS = (
     ("fastsoftmax/kernels/narrow.py", "tests/test_ways.py -k narrow"),
     ("fastsoftmax/kernels/tiles.py", "tests/test_ways.py -k narrow"),
     ("fastsoftmax/kernels/short_rows.py", "tests/test_ways.py -k short"),
+    ("fastsoftmax/kernels/short_sums.py", "tests/test_ways.py -k short"),
     ("fastsoftmax/kernels/log1p.py", "tests/test_logarithm.py"),
     ("fastsoftmax/kernels/columns.py", "tests/test_ways.py -k columns"),
     ("fastsoftmax/kernels/strips.py", "tests/test_ways.py -k columns"),
