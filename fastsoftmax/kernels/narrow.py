@@ -30,7 +30,7 @@ from fastsoftmax.kernels.narrow_sums import (
     sum_few_around_peaks,
     sum_terms_of_rows,
 )
-from fastsoftmax.kernels.row_results import share, spared
+from fastsoftmax.kernels.row_results import share, spared, times
 from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, TINY
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
 from fastsoftmax.simd import (
@@ -138,8 +138,9 @@ def log_of_sums(x, others, lost):
     """Return log(1 + others + lost), of sums that are times 2^part; so that none is subnormal unless the result is."""
     scale = choose(x, 2.0**-PART_SINGLE, 2.0**-PART_DOUBLE)
     is_own_log = others < own_log(x)
-    log, _ = log1p(select(is_own_log, 0.0, others) * scale, select(is_own_log, 0.0, lost) * scale)
-    return select(is_own_log, select(others < least_of_all(x), 0.0, others + lost) * scale, log)
+    value, rest = select(is_own_log, 0.0, others), select(is_own_log, 0.0, lost)
+    log, _ = log1p(times(value, scale), times(rest, scale))
+    return select(is_own_log, times(select(others < least_of_all(x), 0.0, others + lost), scale), log)
 
 
 @inline
