@@ -16,10 +16,12 @@ DTYPES = ("float32", "float64")
 # One shape a class of work, with the axis that is reduced.
 SHAPES = {
     "rows of 10": ((10_000, 10), -1),
+    "rows of 128": ((1000, 128), -1),
     "rows of 1000 in cache": ((64, 1000), -1),
     "rows of 1000": ((1024, 1000), -1),
     "rows of 128256": ((8, 128_256), -1),
     "one row of 2^20": ((1, 1 << 20), -1),
+    "columns of 20": ((20, 10_000), 0),
     "columns of 1000": ((1000, 1024), 0),
 }
 

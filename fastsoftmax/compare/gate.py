@@ -58,7 +58,10 @@ SPEED = (
     _case("softmax", [64, 1000], "float16", out=True),
     _case("softmax", [5000, 10], out=True),
     _case("logsumexp", [5000, 10]),
+    _case("softmax", [1000, 128], out=True),
+    _case("log_softmax", [1000, 128], out=True),
     _case("softmax", [500, 256], axis=0, out=True),
+    _case("log_softmax", [20, 10_000], axis=0, out=True),
     _case("logsumexp", [500, 256], axis=0),
     _case("softmax", [1, 1 << 19], out=True),
     _case("softmax", [10]),
@@ -68,7 +71,7 @@ SPEED = (
 ERRORS = tuple(
     _case(op, shape, dtype, axis, method=method, input=values)
     for op in OPS
-    for shape, axis in (([64, 1000], -1), ([64, 10], -1), ([200, 64], 0))
+    for shape, axis in (([64, 1000], -1), ([64, 100], -1), ([64, 10], -1), ([300, 64], 0), ([20, 64], 0))
     for method, dtype in (
         *(("auto", dtype) for dtype in ("float32", "float64", "float16")),
         *((rung.name, "float32") for rung in _OTHERS if rung.stable),
