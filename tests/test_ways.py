@@ -12,7 +12,7 @@ from fastsoftmax.simd import GROUP, WIDE
 # For each way: the method, the reduced axis, and shapes with that axis last.
 WAYS = {
     "rows": ("auto", 1, [(1, 64), (3, 65), (3, 127), (7, 128), (5, 191), (4, 255), (3, 1000), (2, 4097), (70, 460)]),
-    "short rows": ("auto", 1, [(8, 64), (9, 79), (33, 100), (15, 112), (16, 128), (17, 129), (40, 199)]),
+    "short rows": ("auto", 1, [(8, 64), (9, 79), (33, 100), (15, 112), (16, 128), (17, 129), (40, 199), (21, 301)]),
     "narrow": (
         "auto",
         1,
