@@ -19,18 +19,16 @@ from fastsoftmax.kernels.careful import (
     careful_softmax,
 )
 from fastsoftmax.kernels.exponential import log2e_over
-from fastsoftmax.kernels.log1p import log1p
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_of_sum
 from fastsoftmax.kernels.narrow_near_zero import set_aside, write_near_zero
 from fastsoftmax.kernels.narrow_sums import (
-    PART_DOUBLE,
-    PART_SINGLE,
+    log_of_sums,
     pivots_for,
     sum_around_peaks,
     sum_few_around_peaks,
     sum_terms_of_rows,
 )
-from fastsoftmax.kernels.row_results import share, spared, times
+from fastsoftmax.kernels.row_results import share, spared
 from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, TINY
 from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
 from fastsoftmax.simd import (
@@ -127,20 +125,6 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
 
 
 # --- log_softmax ----------------------------------------------------------------------------------------------------
-
-# Sums times 2^part that are the logarithm of 1 and themselves, and those that are none but 0.
-own_log = constant(2.0 ** (PART_SINGLE - 50), 2.0 ** (PART_DOUBLE - 500))
-least_of_all = constant(2.0 ** (PART_SINGLE - 151), 2.0 ** (PART_DOUBLE - 1076))
-
-
-@inline
-def log_of_sums(x, others, lost):
-    """Return log(1 + others + lost), of sums that are times 2^part; so that none is subnormal unless the result is."""
-    scale = choose(x, 2.0**-PART_SINGLE, 2.0**-PART_DOUBLE)
-    is_own_log = others < own_log(x)
-    value, rest = select(is_own_log, 0.0, others), select(is_own_log, 0.0, lost)
-    log, _ = log1p(times(value, scale), times(rest, scale))
-    return select(is_own_log, times(select(others < least_of_all(x), 0.0, others + lost), scale), log)
 
 
 @inline

@@ -16,7 +16,9 @@ from fastsoftmax.kernels.exponential import (
     magic_number,
     nodes,
 )
+from fastsoftmax.kernels.log1p import log1p
 from fastsoftmax.kernels.pivot import MAX_PIVOT, add_four_exactly, add_group, hold, hold_out, sum_of_four
+from fastsoftmax.kernels.row_results import times
 from fastsoftmax.simd import (
     GROUP,
     absolute,
@@ -42,8 +44,12 @@ PAUSE = 8  # elements after which what was lost is added exactly: equal numbers 
 summit = constant(84, 500)  # the exponent of a row's largest term: its inverse, in two parts, is a normal number
 reach = constant(178, 1200)  # how many exponents the smallest is below it: beside it, it is nothing
 
-PART_SINGLE, PART_DOUBLE = 100, 500
-part = constant(PART_SINGLE, PART_DOUBLE)  # the sums of others are times 2 to this power: all are normal numbers
+part = constant(
+    100, 500
+)  # sums of others are in units of the largest term over 2 to this power: all are normal numbers
+parts_of_peak = constant(2.0**100, 2.0**500)  # how many of these units it is
+own_log = constant(2.0**50, 2.0**0)  # in them: a sum below is the logarithm of 1 and itself, ...
+least_of_all = constant(2.0**-51, 2.0**-576)  # ... below this it is 0
 
 
 @inline
@@ -117,6 +123,16 @@ def over_peak(x, total, lost, peak, high, low, magic):
     inverse = 1.0 / unit
     ratio = total * inverse
     return ratio, (fma(ratio, 0.0 - unit, total) + fma(ratio, 0.0 - unit_low, lost)) * inverse
+
+
+@inline
+def log_of_sums(x, others, lost):
+    """Return log(1 + others + lost) of sums as `over_peak` gives them; nothing is subnormal unless the result is."""
+    scale = 1.0 / parts_of_peak(x)
+    is_own_log = others < own_log(x)
+    value, rest = select(is_own_log, 0.0, others), select(is_own_log, 0.0, lost)
+    log, _ = log1p(times(value, scale), times(rest, scale))
+    return select(is_own_log, times(select(others < least_of_all(x), 0.0, others + lost), scale), log)
 
 
 @inline

@@ -19,7 +19,6 @@ from fastsoftmax.kernels.columns import PARAMETERS, column_to_row
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.narrow import (
     inverses,
-    log_of_sums,
     log_share,
     logsumexp_of_tile,
     scale_rows,
@@ -27,7 +26,7 @@ from fastsoftmax.kernels.narrow import (
     subtract_from_rows,
 )
 from fastsoftmax.kernels.narrow_near_zero import place_of, set_aside, write_near_zero
-from fastsoftmax.kernels.narrow_sums import pivots_for, sum_around_peaks, sum_terms_of_rows
+from fastsoftmax.kernels.narrow_sums import log_of_sums, pivots_for, sum_around_peaks, sum_terms_of_rows
 from fastsoftmax.kernels.row_results import share
 from fastsoftmax.kernels.strips import Matrix, Strip, part_of, strip_of
 from fastsoftmax.kernels.tiles import into_column

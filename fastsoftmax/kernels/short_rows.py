@@ -17,7 +17,8 @@ from fastsoftmax.jit import kernel
 from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax, logsumexp_near_zero
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.logarithm import log_of_sum
-from fastsoftmax.kernels.narrow import inverses, log_of_sums, log_share, scales
+from fastsoftmax.kernels.narrow import inverses, log_share, scales
+from fastsoftmax.kernels.narrow_sums import log_of_sums
 from fastsoftmax.kernels.row_results import share
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, is_delicate
 from fastsoftmax.kernels.short_sums import KEPT, ROWS, Room, forget, maxima_of_rows, sums_of_others, sums_of_terms

@@ -8,12 +8,11 @@ import math
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import add_exactly, add_smaller, exponential, magic_number
-from fastsoftmax.kernels.narrow_sums import PART_DOUBLE, PART_SINGLE, floors_of, over_peak, pivots_for, summit
+from fastsoftmax.kernels.narrow_sums import floors_of, over_peak, parts_of_peak, pivots_for, summit
 from fastsoftmax.kernels.pivot import add_four_exactly, add_group, sum_of_four
 from fastsoftmax.simd import (
     GROUP,
     alternate,
-    choose,
     count_set,
     in_a_line,
     lanes,
@@ -220,4 +219,4 @@ def sums_of_others(x, start, step, rows, n, out, to, out_step, maximum, high, lo
         store(room.losts, k * width, lost)
         kept[3 * width + k] = ties - 1.0
     others, lost = over_peak(x, *sums_of_rows(x, room.totals, room.losts), maximum, high, low, magic)
-    return add_exactly(others, lost, load(kept, 3 * width) * choose(x, 2.0**PART_SINGLE, 2.0**PART_DOUBLE))
+    return add_exactly(others, lost, load(kept, 3 * width) * parts_of_peak(x))
