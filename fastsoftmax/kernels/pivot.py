@@ -19,6 +19,7 @@ import numpy as np
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import add_exactly, add_smaller, magic_number, nodes, reduced, slope_in_long_loop
 from fastsoftmax.simd import (
+    WRITES_WHOLE_LINES,
     all_in_range,
     any_set,
     constant,
@@ -196,7 +197,7 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
                 a, b = large * f, slope_in_long_loop(f)
                 if keeps is not None:
                     store(terms, j + i, fma(a, b, large))
-                if terms is not None:
+                if terms is not None and (keeps is None or not WRITES_WHOLE_LINES):
                     for k in range(i, i + width, in_a_line(terms)):
                         prefetch_to_write(terms, j + k + (0 if keeps is None else SOON * width))
                 seen = note_steps(seen, steps)

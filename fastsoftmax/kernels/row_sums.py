@@ -51,6 +51,7 @@ from fastsoftmax.simd import (
 
 TOGETHER = WIDE  # rows at most that are summed before any is finished: as many as float64 lanes; none waits for its sum
 TOGETHER_VECTORS = 2048 // WIDE  # 16 KiB: longer rows are not done together, or they would leave the nearest cache
+PAIR_VECTORS = 8192 // WIDE  # 64 KiB: but two, where only the terms of both, or nothing, are used again
 PATIENCE = 64  # rows at most whose guesses are distrusted when one has failed
 MAX_SPREAD = 100  # exponents that the ends of a row span at most, or its largest will be far above its guess
 MAX_SPREAD_BESIDE_PEAK = 24  # the same where a peak matters: it may well have one
@@ -137,9 +138,10 @@ def log1p_of(x, value, lost):
 
 
 @inline
-def rows_together(x, n):
-    """Return how many rows are summed before they are finished."""
-    return max(1, min(TOGETHER, TOGETHER_VECTORS * lanes(x) // n))
+def rows_together(x, n, in_pairs):
+    """Return how many rows are summed before they are finished: where it pays `in_pairs`, two rather than one."""
+    least = 2 if in_pairs and 2 * n <= PAIR_VECTORS * lanes(x) else 1
+    return max(least, min(TOGETHER, TOGETHER_VECTORS * lanes(x) // n))
 
 
 @inline

@@ -75,7 +75,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
     Row r begins at x[x_start + r * x_step] and goes to out[out_start + r * out_step]; `out_is` tells what
     that is (`storage.py`).
     """
-    together = 1 if out_is == OUT_IS_LARGE else rows_together(x, n)  # what is written must not come in floods
+    together = 1 if out_is == OUT_IS_LARGE else rows_together(x, n, True)  # what is written must not come in floods
     room = room_for_terms(out, together * n, out_is)
     x, out = pointer_to(x), pointer_to(out)
     terms, in_out = terms_in(room, out)
@@ -121,7 +121,7 @@ def keep_logarithms(kept):
 @kernel(*ROW_PARAMETERS)
 def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
     """Write log_softmax of the rows first to last, which lie as in `softmax_rows`."""
-    together = 1 if out_is == OUT_IS_LARGE else rows_together(x, n)
+    together = 1 if out_is == OUT_IS_LARGE else rows_together(x, n, False)
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
@@ -172,7 +172,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
-    distrusted, patience, together = 0, 1, rows_together(x, n)
+    distrusted, patience, together = 0, 1, rows_together(x, n, True)
     r, expects_delicate = first, False
     while r < last:
         start = x_start + r * x_step

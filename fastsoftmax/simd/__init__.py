@@ -44,6 +44,7 @@ from fastsoftmax.simd.blocks import load_columns, load_two_columns, store_column
 from fastsoftmax.simd.constants import choose, constant, lane_numbers, lanes, rounded, splat, splat_group, splat_wide
 from fastsoftmax.simd.flush import FLUSHES, flush_small, restore
 from fastsoftmax.simd.memory import (
+    WRITES_WHOLE_LINES,
     copy_one,
     in_a_line,
     keep_alive,
@@ -78,6 +79,7 @@ __all__ = [
     "NODE_SHIFT",
     "READS_FLOAT16",
     "WIDE",
+    "WRITES_WHOLE_LINES",
     "Vector",
     "absolute",
     "add_node",

@@ -7,6 +7,7 @@ from numba.extending import intrinsic
 from fastsoftmax.simd.storage import address, alignment, from_memory, memory_type, to_memory
 from fastsoftmax.simd.vector import (
     COMPUTE_TYPE,
+    CPU_NAME,
     GROUP,
     I32,
     VECTOR_BITS,
@@ -73,6 +74,10 @@ def in_a_line(typingctx, array):
     """Return how many elements a cache line holds."""
     count = 64 * 8 // array.dtype.bitwidth
     return types.intp(array), lambda context, builder, sig, values: ir.Constant(ir.IntType(64), count)
+
+
+#: Whether a processor that writes whole lines, one behind the other, does not read them first; if asked for, it does.
+WRITES_WHOLE_LINES = CPU_NAME == "znver5"
 
 
 def _prefetch(array, is_written, locality=2):
