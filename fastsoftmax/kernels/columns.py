@@ -51,6 +51,7 @@ from fastsoftmax.kernels.strips import (
 )
 from fastsoftmax.simd import (
     WIDE,
+    WRITES_WHOLE_LINES,
     absolute,
     copy_one,
     count_set,
@@ -58,6 +59,7 @@ from fastsoftmax.simd import (
     empty_like,
     empty_wide,
     flush_small,
+    in_a_line,
     keep_alive,
     lanes,
     load_wide,
@@ -69,6 +71,7 @@ from fastsoftmax.simd import (
 PARAMETERS = ("in", "int", "int", "int", "out", *["int"] * 11, "real")
 
 
+LINES_IN_CACHES = 2**17  # of a result, 8 MiB, up to which it need not be asked for where whole lines are not read first
 FETCHED = 2**13  # vectors of a strip of a result up to which log_softmax has it fetched while it sums
 
 
@@ -98,6 +101,7 @@ def softmax_columns(
     magic_pitch = (width + lanes(x) - 1) // lanes(x) * lanes(x)
     magic_room = empty(x, chunks_of(n) * magic_pitch + lanes(x))
     kept, magics = Kept(pointer_to(numbers), sums, room), Matrix(pointer_to(magic_room), 0, 0, magic_pitch)
+    is_far = not WRITES_WHOLE_LINES or all_planes * n * inner > LINES_IN_CACHES * in_a_line(out)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     all_out = Matrix(pointer_to(out), out_start, out_outer, out_pitch)
     for block in range(first, last):
@@ -115,9 +119,9 @@ def softmax_columns(
             source = bring(rows_from(x_here, i), rows, strip, tile)
             x_soon = chunk_after(all_x, block, c, last, all_planes, n, inner, width)
             out_soon = rows_from(out_here, i)
-            if keeps_in_out:
+            if keeps_in_out and is_far:
                 out_soon = chunk_after(all_out, block, c, last, all_planes, n, inner, width)
-            elif not is_kept:
+            elif keeps_in_out or not is_kept:
                 out_soon = always_the_first(out_here)
             soon = soon_wanted(x_soon, strip, slots), soon_wanted(out_soon, strip, slots)
             terms_here = rows_from(terms, i if is_kept else 0)  # where they are not kept, no one reads them
