@@ -57,7 +57,7 @@ def others_over_held_single(kept, j, high, low):
     scaled, pivot = recall_wide(kept, HELD, j) * high, pivots(kept, j)
     near = larger(smaller(scaled, pivot + 1000.0), pivot - 1000.0) * (1.0 / high)
     unit, _, _, _ = exponential(near, 8.0 * high, 8.0 * low, 8.0 * (1023.0 - pivot) + MAGIC_DOUBLE)
-    return select(scaled >= pivot + 1000.0, 0.0, (rest + rest_low) / unit)
+    return select(scaled >= pivot + 1000.0, rest - rest, (rest + rest_low) / unit)  # 0, or NaN
 
 
 @inline
