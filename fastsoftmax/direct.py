@@ -20,13 +20,13 @@ from fastsoftmax.engine import (
     LONG,
     PAST_CACHES,
     THREADED,
-    are_short,
-    column_kernel,
+    column_kernels,
     has_room_for_terms,
     row_kernels,
     strips,
 )
 from fastsoftmax.jit import Kernel
+from fastsoftmax.kernels import folded_columns
 from fastsoftmax.kernels.rows import ROW_PARAMETERS
 from fastsoftmax.team import AT_ONCE
 
@@ -138,10 +138,10 @@ def _steps(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[An
     inner = size // (n * planes)
     if n == 1 or inner == 1:
         return None
-    in_out = has_room_for_terms(inner, inner, inner, dtype)
-    is_short = are_short(op, n, size // n, dtype, inner, inner)
-    width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, is_short)
+    kernels = column_kernels(op, n, inner, size // n, dtype, inner, inner)
+    in_out = kernels is folded_columns or has_room_for_terms(inner, inner, inner, dtype)
+    width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
     others = planes, n, inner, width, tile_rows, int(in_out), 1.0
-    kernel = column_kernel(op, is_short)
-    return Steps(kernel, (0, n * inner, inner), (0, outer, pitch), others, blocks, n * width, result)
+    kernel, unit = getattr(kernels, op + "_columns"), -(-size // blocks)
+    return Steps(kernel, (0, n * inner, inner), (0, outer, pitch), others, blocks, unit, result)

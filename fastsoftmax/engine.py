@@ -20,7 +20,7 @@ import numpy as np
 
 from fastsoftmax import arrays, team, threads
 from fastsoftmax.arrays import Array
-from fastsoftmax.kernels import columns, narrow, rows, short_columns, short_rows
+from fastsoftmax.kernels import columns, folded_columns, narrow, rows, short_columns, short_rows
 from fastsoftmax.kernels.long_row import LongRow
 from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_LARGE, OUT_IS_X
 from fastsoftmax.kernels.strips import CHUNK
@@ -37,6 +37,9 @@ NARROWEST = 64  # columns of a plane that do not share a strip with those of oth
 SHORT = {"softmax": 200, "log_softmax": 64, "logsumexp": 32}  # elements at most of columns done as narrow rows are, ...
 SHORT_IF_LARGE, LARGE = 32, 2**24  # ... of so many bytes, which come from memory: longer pieces of rows suit it, ...
 SHORT_IF_COLLIDING, COLLIDING = 24, 1024  # ... and where a multiple of so many bytes is between: a cache has no room
+FOLDED = 512  # bytes at most of a row of a folded matrix, ...
+FOLDED_WHOLE = 128  # ... but if it has so many rows, as many bytes as are whole vectors
+LEAST_FOLDED = 16  # rows of a folded matrix at least
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
@@ -47,6 +50,7 @@ MANY_CALLS = 64  # more calls of a kernel than this must be worth it
 TEMPERATURES = {"float32": (2.0**-20, 2.0**100), "float64": (2.0**-50, 2.0**900)}
 
 WAYS_OF_ROWS = {narrow: "narrow rows", short_rows: "short rows"}
+WAYS_OF_COLUMNS = {short_columns: "short columns", folded_columns: "folded columns"}
 
 Dim = tuple[int, int, int]
 Dims = list[Dim]
@@ -111,8 +115,8 @@ class Work:
         if self._rows():
             return "long rows" if self.way.tuned and self.n > LONG else WAYS_OF_ROWS.get(self._row_kernels(), "rows")
         if columns := self._columns():
-            _, _, reduced, _ = columns
-            return "short columns" if self._are_short(reduced) else "columns"
+            _, _, reduced, inner = columns
+            return WAYS_OF_COLUMNS.get(self._column_kernels(reduced, inner), "columns")
         return "tiles"
 
     def _is_plain(self) -> bool:
@@ -203,9 +207,9 @@ class Work:
         calls = math.prod(size for size, _, _ in outer)
         return (outer, planes, reduced[0], inner) if calls <= MANY_CALLS else None
 
-    def _are_short(self, reduced: Dim) -> bool:
+    def _column_kernels(self, reduced: Dim, inner: int) -> Any:
         n, *pitches = reduced
-        return are_short(self.op, n, self.x.size // n, self.x.dtype, *pitches)
+        return column_kernels(self.op, n, inner, self.x.size // n, self.x.dtype, *pitches)
 
     def _in_place(self) -> bool:
         return bool(np.may_share_memory(self.x, self.out))
@@ -214,15 +218,17 @@ class Work:
         """Run a kernel over strips of columns, cut into tasks if threads are to share them."""
         x, out = arrays.base_of(arrays.storage(self.x)), arrays.base_of(arrays.storage(self.out))
         (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
-        in_out = not self._in_place() and has_room_for_terms(inner, x_pitch, out_pitch, self.x.dtype)
         sharers = threads.get_num_threads() if self.threaded else 1
-        is_short = self._are_short(reduced)
-        kernel = column_kernel(self.op, is_short)
-        width, tile_rows, blocks = strips(self.op, n, inner, count, self.x.dtype, in_out, sharers, is_short)
+        kernels = self._column_kernels(reduced, inner)
+        has_room = kernels is folded_columns or has_room_for_terms(inner, x_pitch, out_pitch, self.x.dtype)
+        in_out = has_room and not self._in_place()
+        width, tile_rows, blocks = strips(self.op, n, inner, count, self.x.dtype, in_out, sharers, kernels)
+        kernel = getattr(kernels, self.op + "_columns")
         behind = count, n, inner, width, tile_rows, int(in_out), self.temperature
         for x_start, out_start in _offsets(outer):
             before = x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch
-            team.share(kernel, x.dtype, blocks, n * width, before, behind, threaded=self.threaded)
+            unit = -(-n * inner * count // blocks)
+            team.share(kernel, x.dtype, blocks, unit, before, behind, threaded=self.threaded)
 
     def _run_tiles(self) -> None:
         """Copy block after block into rows of the type that is computed in, and what comes out to its place."""
@@ -268,20 +274,42 @@ def has_room_for_terms(inner: int, x_pitch: int, out_pitch: int, dtype: np.dtype
     return dtype in arrays.NATIVE and inner >= NARROWEST and not collide
 
 
-def are_short(op: str, n: int, columns: int, dtype: np.dtype[Any], x_pitch: int, out_pitch: int) -> bool:
-    """Tell whether columns of n elements, rows of x and of the result so far apart, are to be done as narrow rows."""
+def are_short(op: str, n: int, columns_in_all: int, dtype: np.dtype[Any], pitches: tuple[int, ...]) -> bool:
+    """Tell whether columns of n elements, rows so far apart, are to be done as narrow rows."""
     limit = SHORT[op]
-    if n * columns * dtype.itemsize >= LARGE:
+    if n * columns_in_all * dtype.itemsize >= LARGE:
         limit = min(limit, SHORT_IF_LARGE)
-    pitches = (x_pitch,) if op == "logsumexp" else (x_pitch, out_pitch)
     if any(pitch * dtype.itemsize % COLLIDING == 0 for pitch in pitches):
         limit = SHORT_IF_COLLIDING
     return n <= limit
 
 
-def column_kernel(op: str, is_short: bool) -> Any:
-    """Return the kernel for columns."""
-    return getattr(short_columns if is_short else columns, op + "_columns")
+def folded_width(n: int, inner: int, dtype: np.dtype[Any]) -> int:
+    """Return the columns of a folded matrix of n * inner elements: as many rows as make whole vectors, or nearly.
+
+    Vectors one below the other should not all want the same places in a cache: so no multiple of 256 bytes.
+    """
+    itemsize = arrays.compute_type(dtype).itemsize
+    widest, whole = FOLDED // itemsize, math.lcm(inner, 64 // itemsize)
+    unit = whole if whole <= widest or n * inner >= FOLDED_WHOLE * whole else inner
+    times = max(1, widest // unit)
+    return unit * (times - 1 if times > 1 and unit * times * itemsize % 256 == 0 else times)
+
+
+def are_folded(n: int, inner: int, dtype: np.dtype[Any], pitches: tuple[int, ...]) -> bool:
+    """Tell whether matrices of so few columns are to be folded: their rows must lie behind one another."""
+    lies_close = all(pitch == inner for pitch in pitches)
+    return inner < NARROWEST and lies_close and n * inner >= LEAST_FOLDED * folded_width(n, inner, dtype)
+
+
+def column_kernels(
+    op: str, n: int, inner: int, columns_in_all: int, dtype: np.dtype[Any], x_pitch: int, out_pitch: int
+) -> Any:
+    """Return the module of kernels for columns of n elements, rows of x and of the result so far apart."""
+    pitches = (x_pitch,) if op == "logsumexp" else (x_pitch, out_pitch)
+    if are_short(op, n, columns_in_all, dtype, pitches):
+        return short_columns
+    return folded_columns if are_folded(n, inner, dtype, pitches) else columns
 
 
 def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:
@@ -293,19 +321,21 @@ def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:
 
 
 def strips(
-    op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_out: bool, sharers: int, is_short: bool
+    op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_out: bool, sharers: int, kernels: Any
 ) -> tuple[int, int, int]:
     """Return how many columns make a strip, how many rows of it a tile holds, and how many strips there are.
 
     `in_out` tells that softmax may keep its terms in the result; `sharers` is how many threads share the strips. Narrow
     planes share a strip. A column's result does not depend on any of this.
     """
+    if kernels is folded_columns:
+        return folded_width(n, inner, dtype), 0, planes
     itemsize = arrays.compute_type(dtype).itemsize
     lanes = 64 // itemsize
     reads_x = dtype in arrays.NATIVE and inner >= NARROWEST
     in_tile = op == "softmax" and not in_out and n <= TALL
     widest = WIDEST // itemsize
-    if op == "softmax" and (in_out or in_tile) and not is_short:
+    if op == "softmax" and (in_out or in_tile) and kernels is columns:
         widest //= KEPT_OUT if in_out else KEPT_TILE
         widest = min(widest, max(LEAST, NEAR // n) // itemsize)
     if sharers > 1:

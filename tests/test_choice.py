@@ -13,6 +13,7 @@ CASES = {
     "long rows": (np.zeros(2**19, np.float32), None),
     "columns": (np.zeros((300, 64), np.float32), 0),
     "short columns": (np.zeros((3, 20, 64), np.float32), 1),
+    "folded columns": (np.zeros((3, 700, 10), np.float32), 1),
     "tiles": (np.zeros((100, 64), np.int8), 1),
     "nothing": (np.zeros((0, 3)), 1),
     "plain NumPy": (np.zeros(3, np.complex128), None),

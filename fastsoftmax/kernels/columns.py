@@ -81,7 +81,24 @@ def always_the_first(matrix):
     return Matrix(matrix.data, matrix.start, matrix.outer, 0)
 
 
+@inline
+def is_far(out, elements):
+    """Tell whether a result of so many elements is to be fetched before it is written."""
+    return not WRITES_WHOLE_LINES or elements > LINES_IN_CACHES * in_a_line(out)
+
+
 # --- softmax --------------------------------------------------------------------------------------------------------
+
+
+@inline
+def softmax_of_odd(x, n, strip, has_odd, kept, temperature):
+    """Return how many columns the fast way cannot do, and what softmax of them is, in rows."""
+    odd = count_odd(kept, strip, has_odd)
+    rows = empty_like(x.data, odd * n)
+    copy_odd_columns(x, n, strip, odd, kept, rows)
+    for k in range(odd):
+        careful_softmax(rows, k * n, n, rows, k * n, temperature)
+    return odd, rows
 
 
 @kernel(*PARAMETERS)
@@ -101,7 +118,6 @@ def softmax_columns(
     magic_pitch = (width + lanes(x) - 1) // lanes(x) * lanes(x)
     magic_room = empty(x, chunks_of(n) * magic_pitch + lanes(x))
     kept, magics = Kept(pointer_to(numbers), sums, room), Matrix(pointer_to(magic_room), 0, 0, magic_pitch)
-    is_far = not WRITES_WHOLE_LINES or all_planes * n * inner > LINES_IN_CACHES * in_a_line(out)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     all_out = Matrix(pointer_to(out), out_start, out_outer, out_pitch)
     for block in range(first, last):
@@ -119,7 +135,7 @@ def softmax_columns(
             source = bring(rows_from(x_here, i), rows, strip, tile)
             x_soon = chunk_after(all_x, block, c, last, all_planes, n, inner, width)
             out_soon = rows_from(out_here, i)
-            if keeps_in_out and is_far:
+            if keeps_in_out and is_far(out, all_planes * n * inner):
                 out_soon = chunk_after(all_out, block, c, last, all_planes, n, inner, width)
             elif keeps_in_out or not is_kept:
                 out_soon = always_the_first(out_here)
@@ -129,24 +145,31 @@ def softmax_columns(
             keep_magics(kept, slots, rows_from(magics, c))
         has_odd = keep_inverses(kept, slots, high)
         settle_all(kept, strip, column)
-        odd = count_odd(kept, strip, has_odd)
-        rows_of_odd = empty_like(x, odd * n)
-        copy_odd_columns(x_here, n, strip, odd, kept, rows_of_odd)
-        for k in range(odd):
-            careful_softmax(rows_of_odd, k * n, n, rows_of_odd, k * n, temperature)
+        odd, results_of_odd = softmax_of_odd(x_here, n, strip, has_odd, kept, temperature)
         mode = flush_small()
         if is_kept:
             write_shares(terms, out_here, n, strip, column, magics, kept)
         else:
             write_quotients(x_here, out_here, n, strip, high, low, kept)
         restore(mode)
-        write_odd_columns(rows_of_odd, out_here, n, strip, odd, kept)
+        write_odd_columns(results_of_odd, out_here, n, strip, odd, kept)
     keep_alive(numbers)
     keep_alive(tile_room)
     keep_alive(magic_room)
 
 
 # --- log_softmax ----------------------------------------------------------------------------------------------------
+
+
+@inline
+def log_softmax_of_odd(x, n, strip, has_odd, kept, temperature):
+    """Return how many columns the fast way cannot do, and what log_softmax of them is, in rows."""
+    odd = count_odd(kept, strip, has_odd)
+    rows = empty_like(x.data, odd * n)
+    copy_odd_columns(x, n, strip, odd, kept, rows)
+    for k in range(odd):
+        careful_log_softmax(rows, k * n, n, rows, k * n, temperature)
+    return odd, rows
 
 
 @kernel(*PARAMETERS)
@@ -172,13 +195,9 @@ def log_softmax_columns(
         )
         has_odd = keep_logs(kept, slots, high, temperature)
         settle_all(kept, strip, column)
-        odd = count_odd(kept, strip, has_odd)
-        rows_of_odd = empty_like(x, odd * n)
-        copy_odd_columns(x_here, n, strip, odd, kept, rows_of_odd)
-        for k in range(odd):
-            careful_log_softmax(rows_of_odd, k * n, n, rows_of_odd, k * n, temperature)
+        odd, results_of_odd = log_softmax_of_odd(x_here, n, strip, has_odd, kept, temperature)
         subtract_logs(x_here, out_here, n, strip, temperature, kept)
-        write_odd_columns(rows_of_odd, out_here, n, strip, odd, kept)
+        write_odd_columns(results_of_odd, out_here, n, strip, odd, kept)
     keep_alive(numbers)
     keep_alive(tile_room)
 
@@ -192,6 +211,28 @@ def column_to_row(x, slot, n, strip, row):
     start = x.start + slot // strip.count * x.outer + slot % strip.count
     for i in range(n):
         copy_one(x.data, start + i * x.pitch, row, i)
+
+
+@inline
+def write_logs_of_sums(x, n, strip, last, kept, high, row, out, to, outer):
+    """Write the logarithms of the sums of a strip; the row is room for a column that must be done the careful way."""
+    numbers, sums, room, has_odd = kept.numbers, kept.sums, kept.room, False
+    for j in range(0, slots_of(numbers, strip), WIDE):
+        total, lost = sum_of(kept, j, high)
+        result = log_of_sum(numbers, total, lost, pivots(kept, j))
+        keep_sums(kept, j, result, lost)
+        is_odd = count_set(result == result) < WIDE or count_set(absolute(result) < near_zero(numbers)) > 0
+        has_odd = has_odd or is_odd
+    settle(sums, TOTAL * room, strip.count, last, lanes(numbers))
+    for slot in range(strip.planes * strip.count if has_odd else 0):
+        value = sums[TOTAL * room + slot]
+        if math.isnan(value) or is_delicate(numbers, value):
+            column_to_row(x, slot, n, strip, row)
+            sums[TOTAL * room + slot] = careful_logsumexp(row, 0, n)
+    for p in range(strip.planes):
+        for j in range(0, strip.count, WIDE):
+            result = load_wide(sums, TOTAL * room + p * strip.count + j)
+            store_first(out, to + p * outer + j, result, strip.count - j)
 
 
 @kernel(*PARAMETERS)
@@ -209,26 +250,8 @@ def logsumexp_columns(
     for block in range(first, last):
         strip = strip_of(block, width, inner, all_planes)
         tile = Matrix(pointer_to(tile_room), 0, strip.count, room)
-        slots, column = sum_strip(
-            all_x, block, last, all_planes, n, inner, width, strip, tile, None, kept, high, low, None
-        )
-        has_odd = False
-        for j in range(0, slots, WIDE):
-            total, lost = sum_of(kept, j, high)
-            result = log_of_sum(x, total, lost, pivots(kept, j))
-            keep_sums(kept, j, result, lost)
-            is_odd = count_set(result == result) < WIDE or count_set(absolute(result) < near_zero(x)) > 0
-            has_odd = has_odd or is_odd
-        settle(sums, TOTAL * room, strip.count, column, lanes(x))
-        for slot in range(strip.planes * strip.count if has_odd else 0):
-            value = sums[TOTAL * room + slot]
-            if math.isnan(value) or is_delicate(x, value):
-                column_to_row(part_of(all_x, strip), slot, n, strip, row)
-                sums[TOTAL * room + slot] = careful_logsumexp(row, 0, n)
+        _, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, None, kept, high, low, None)
         to = out_start + strip.plane * out_outer + strip.column
-        for p in range(strip.planes):
-            for j in range(0, strip.count, WIDE):
-                result = load_wide(sums, TOTAL * room + p * strip.count + j)
-                store_first(out, to + p * out_outer + j, result, strip.count - j)
+        write_logs_of_sums(part_of(all_x, strip), n, strip, column, kept, high, row, out, to, out_outer)
     keep_alive(numbers)
     keep_alive(tile_room)

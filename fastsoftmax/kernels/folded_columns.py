@@ -1,0 +1,292 @@
+"""`auto` on tall matrices of few columns, which are folded: as many rows as make some vectors count as one row.
+
+So all lanes of a vector have elements, be there ever so few columns, and none of them is copied. Each column is then
+some columns of the folded matrix, a *share* in each: these are summed as any columns are (`column_sums.py`), each with
+a pivot of its own, and united. What is left of the last row comes as a chunk of its own, filled up with -inf.
+
+Error bounds, in units in the last place: softmax 2, log_softmax 2, logsumexp 1 (one ulp of 1.0 near 0).
+"""
+
+import math
+
+from fastsoftmax.jit import inline, kernel
+from fastsoftmax.kernels.column_logs import keep_logs
+from fastsoftmax.kernels.column_pivots import (
+    FLOOR,
+    HELD,
+    HELD_OUT,
+    KEPT,
+    LARGEST,
+    LOST,
+    MAGIC,
+    PART,
+    PART_LOST,
+    PART_REST,
+    SUMS,
+    TOTAL,
+    Kept,
+    clear,
+    keep,
+    keep_sums,
+    raise_pivots,
+    recall,
+    recall_wide,
+    sums_of,
+)
+from fastsoftmax.kernels.column_results import (
+    keep_inverses,
+    keep_magics,
+    subtract_logs,
+    write_odd_columns,
+    write_quotients,
+    write_shares,
+)
+from fastsoftmax.kernels.column_sums import settle, sum_chunk
+from fastsoftmax.kernels.columns import (
+    PARAMETERS,
+    always_the_first,
+    is_far,
+    log_softmax_of_odd,
+    softmax_of_odd,
+    write_logs_of_sums,
+)
+from fastsoftmax.kernels.exponential import add_exactly, factored_exponential, log2e_over
+from fastsoftmax.kernels.strips import (
+    CHUNK,
+    Matrix,
+    Strip,
+    bring,
+    can_be_read,
+    chunk_of,
+    chunks_of,
+    either,
+    last_column,
+    rows_from,
+    slots_of,
+    soon_wanted,
+)
+from fastsoftmax.simd import (
+    WIDE,
+    empty,
+    empty_like,
+    empty_wide,
+    flush_small,
+    keep_alive,
+    lanes,
+    larger,
+    load_first,
+    pointer_to,
+    restore,
+    splat,
+    store,
+)
+
+
+@inline
+def bring_chunk(x, c, rows, rest, strip, tile):
+    """Return where vectors of a chunk of so many rows can be read, and its rows; the last is the rest, in one row."""
+    first, count = chunk_of(c, rows)
+    if count > 0:
+        return bring(rows_from(x, first), count, strip, tile), count
+    for j in range(0, strip.count, lanes(tile.data)):
+        left = min(lanes(tile.data), max(rest - j, 0))
+        store(tile.data, tile.start + j, load_first(x.data, x.start + rows * x.pitch + j, left))
+    return either(x, tile, False), 1
+
+
+@inline
+def settle_sums(kept, strip, last):
+    """Settle what uniting needs."""
+    for what in (LARGEST, HELD, MAGIC, FLOOR):
+        settle(kept.numbers, what * kept.room, strip.count, last, lanes(kept.numbers))
+    for what in (TOTAL, LOST):
+        settle(kept.sums, what * kept.room, strip.count, last, lanes(kept.numbers))
+
+
+@inline
+def terms_of_chunk(terms, tile, c, rows, keeps):
+    """Return where the terms of a chunk go, unless `terms` is None: what is not kept, as of the rest, no one reads."""
+    if terms is None:
+        return None
+    return either(rows_from(terms, c * CHUNK), rows_from(tile, CHUNK), keeps and c < chunks_of(rows))
+
+
+@inline
+def number_of(kept, what, j):
+    """Return a number of one column."""
+    return kept.numbers[what * kept.room + j]
+
+
+@inline
+def unite_largest(kept, columns, width, holds):
+    """Give the shares of each column its largest element. Unless `holds` is None, only the largest of all is held out.
+
+    What else was held out by a share is kept as HELD_OUT, -inf by the one that holds it still.
+    """
+    for j in range(columns):
+        largest, holder = number_of(kept, LARGEST, j), j
+        for k in range(j + columns, width, columns):
+            largest = max(largest, number_of(kept, LARGEST, k))
+            if holds is not None and number_of(kept, HELD, k) > number_of(kept, HELD, holder):
+                holder = k
+        held = number_of(kept, HELD, holder)
+        for k in range(j, width, columns):
+            if holds is not None:
+                released = number_of(kept, HELD, k) if k != holder else -math.inf
+                kept.numbers[HELD_OUT * kept.room + k] = released
+                largest = max(largest, released)
+        for k in range(j, width, columns):
+            kept.numbers[LARGEST * kept.room + k] = largest
+            kept.numbers[HELD * kept.room + k] = held
+
+
+@inline
+def add_released(kept, width, high, low):
+    """Add the terms of what is not held out any more."""
+    x = kept.numbers
+    for j in range(0, width, lanes(x)):
+        v = larger(recall(kept, FLOOR, j), recall(kept, HELD_OUT, j))
+        large, a, b, _ = factored_exponential(v, splat(x, high), splat(x, low), recall(kept, MAGIC, j))
+        keep(kept, PART, j, large)
+        keep(kept, PART_LOST, j, a)
+        keep(kept, PART_REST, j, b)
+    for j in range(0, width, WIDE):
+        total, lost = add_exactly(*sums_of(kept, j), recall_wide(kept, PART, j))
+        small = recall_wide(kept, PART_LOST, j) * recall_wide(kept, PART_REST, j)
+        keep_sums(kept, j, *add_exactly(total, lost, small))
+
+
+@inline
+def unite(kept, columns, width, holds, high, low):
+    """Give the shares of each column, which are `columns` apart, its sum, its pivot and its largest element."""
+    unite_largest(kept, columns, width, holds)
+    for j in range(0, width, lanes(kept.numbers)):
+        raise_pivots(kept, j, high, True)
+    if holds is not None:
+        add_released(kept, width, high, low)
+    totals, losts = TOTAL * kept.room, LOST * kept.room
+    for j in range(columns):
+        total, lost = 0.0, 0.0
+        for k in range(j, width, columns):
+            total, lost = add_exactly(total, lost + kept.sums[losts + k], kept.sums[totals + k])
+        for k in range(j, width, columns):
+            kept.sums[totals + k], kept.sums[losts + k] = total, lost
+
+
+@inline
+def sum_folded(x, rows, rest, strip, tile, terms, keeps, out, magics, columns, holds, kept, high, low):
+    """Sum the columns of a folded matrix, and unite those that are shares of the same; `out` is fetched meanwhile.
+
+    Unless `terms` is None, that is where terms of rows are kept if `keeps` says so, and `magics` where the pivots of
+    each chunk are.
+    """
+    slots, last = slots_of(kept.numbers, strip), last_column(x, strip)
+    clear(kept, slots)
+    varies = False
+    for c in range(chunks_of(rows) + min(rest, 1)):
+        source, count = bring_chunk(x, c, rows, rest, strip, tile)
+        x_soon = soon_wanted(rows_from(x, (c + 1) * CHUNK), strip, slots)
+        soon = x_soon, None if out is None else soon_wanted(rows_from(out, (c + 1) * CHUNK), strip, slots)
+        terms_here = terms_of_chunk(terms, tile, c, rows, keeps)
+        varies = sum_chunk(source, count, slots, last, c == 0, varies, terms_here, holds, kept, high, low, soon)
+        if terms is not None:
+            keep_magics(kept, slots, rows_from(magics, c))
+    settle_sums(kept, strip, last)
+    unite(kept, columns, strip.count, holds, high, low)
+    return slots, last
+
+
+@kernel(*PARAMETERS)
+def softmax_columns(
+    x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
+    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature,
+):  # fmt: skip
+    """Write softmax of the planes first to last, as in `columns.py`, folded to rows of `width`.
+
+    Terms are kept in `out` where that is possible and `in_out` is 1, or e^x is computed twice. Rows of the matrices lie
+    behind one another, a multiple of them makes `width`; `x_pitch`, `out_pitch`, `all_planes` and `tile_rows` do
+    nothing.
+    """
+    high, low = log2e_over(x, temperature)
+    room = width + 2 * lanes(x)
+    numbers, sums, tile_room = empty(x, KEPT * room), empty_wide(SUMS * room), empty(x, 2 * CHUNK * room)
+    rows = n * inner // width
+    rest = n * inner - rows * width
+    magic_room = empty(x, (chunks_of(rows) + 1) * room)
+    kept, magics = Kept(pointer_to(numbers), sums, room), Matrix(pointer_to(magic_room), 0, 0, room)
+    tile, folded, plane = Matrix(pointer_to(tile_room), 0, width, room), Strip(0, 1, 0, width), Strip(0, 1, 0, inner)
+    for p in range(first, last):
+        x_here = Matrix(pointer_to(x), x_start + p * x_outer, 0, width)
+        out_here = Matrix(pointer_to(out), out_start + p * out_outer, 0, width)
+        keeps = can_be_read(x_here, folded) and in_out == 1
+        soon = out_here if keeps and is_far(out, n * inner) else always_the_first(out_here)
+        slots, column = sum_folded(
+            x_here, rows, rest, folded, tile, out_here, keeps, soon, magics, inner, None, kept, high, low
+        )
+        has_odd = keep_inverses(kept, slots, high)
+        of_x, of_out = Matrix(x_here.data, x_here.start, 0, inner), Matrix(out_here.data, out_here.start, 0, inner)
+        odd, results_of_odd = softmax_of_odd(of_x, n, plane, has_odd, kept, temperature)
+        mode = flush_small()
+        if keeps:
+            write_shares(out_here, out_here, rows, folded, column, magics, kept)
+        for part in range(1 if keeps else 0, 2):
+            many, strip = (rows, folded) if part == 0 else (1, Strip(0, 1, 0, rest))
+            begin = part * rows
+            write_quotients(rows_from(x_here, begin), rows_from(out_here, begin), many, strip, high, low, kept)
+        restore(mode)
+        write_odd_columns(results_of_odd, of_out, n, plane, odd, kept)
+    keep_alive(numbers)
+    keep_alive(tile_room)
+    keep_alive(magic_room)
+
+
+@kernel(*PARAMETERS)
+def log_softmax_columns(
+    x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
+    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature,
+):  # fmt: skip
+    """Write log_softmax of the planes first to last, folded as in `softmax_columns`."""
+    high, low = log2e_over(x, temperature)
+    room = width + 2 * lanes(x)
+    numbers, sums, tile_room = empty(x, KEPT * room), empty_wide(SUMS * room), empty(x, CHUNK * room)
+    rows = n * inner // width
+    rest = n * inner - rows * width
+    kept = Kept(pointer_to(numbers), sums, room)
+    tile, folded, plane = Matrix(pointer_to(tile_room), 0, width, room), Strip(0, 1, 0, width), Strip(0, 1, 0, inner)
+    for p in range(first, last):
+        x_here = Matrix(pointer_to(x), x_start + p * x_outer, 0, width)
+        out_here = Matrix(pointer_to(out), out_start + p * out_outer, 0, width)
+        slots, _ = sum_folded(x_here, rows, rest, folded, tile, None, False, None, None, inner, True, kept, high, low)
+        has_odd = keep_logs(kept, slots, high, temperature)
+        of_x, of_out = Matrix(x_here.data, x_here.start, 0, inner), Matrix(out_here.data, out_here.start, 0, inner)
+        odd, results_of_odd = log_softmax_of_odd(of_x, n, plane, has_odd, kept, temperature)
+        for part in range(2):
+            many, strip = (rows, folded) if part == 0 else (1, Strip(0, 1, 0, rest))
+            begin = part * rows
+            subtract_logs(rows_from(x_here, begin), rows_from(out_here, begin), many, strip, temperature, kept)
+        write_odd_columns(results_of_odd, of_out, n, plane, odd, kept)
+    keep_alive(numbers)
+    keep_alive(tile_room)
+
+
+@kernel(*PARAMETERS)
+def logsumexp_columns(
+    x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
+    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature,
+):  # fmt: skip
+    """Write logsumexp of the planes first to last to out[out_start + p * out_outer + column]."""
+    high, low = log2e_over(x, 1.0)
+    room = width + 2 * lanes(x)
+    numbers, sums, tile_room = empty(x, KEPT * room), empty_wide(SUMS * room), empty(x, CHUNK * room)
+    row = empty_like(x, n)
+    rows = n * inner // width
+    rest = n * inner - rows * width
+    kept = Kept(pointer_to(numbers), sums, room)
+    tile, folded, plane = Matrix(pointer_to(tile_room), 0, width, room), Strip(0, 1, 0, width), Strip(0, 1, 0, inner)
+    for p in range(first, last):
+        x_here = Matrix(pointer_to(x), x_start + p * x_outer, 0, width)
+        sum_folded(x_here, rows, rest, folded, tile, None, False, None, None, inner, None, kept, high, low)
+        of_x = Matrix(x_here.data, x_here.start, 0, inner)
+        write_logs_of_sums(of_x, n, plane, inner, kept, high, row, out, out_start + p * out_outer, 0)
+    keep_alive(numbers)
+    keep_alive(tile_room)

@@ -1,0 +1,94 @@
+"""`auto` on tall matrices of few columns: as exact as on others, whichever share of a column has what."""
+
+import numpy as np
+import pytest
+from helpers import FLOATS, OPS, assert_exact, call, same_bits
+from test_columns import columns_of_many_kinds
+
+import fastsoftmax
+from fastsoftmax.engine import folded_width
+
+COUNTS = (2, 3, 5, 8, 10, 16, 17, 33, 48)
+ODD = (11, 12)  # of many kinds: those with NaN and inf
+
+
+def is_folded(op, x, axis):
+    return fastsoftmax.explain(x, axis, op=op).startswith("folded")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_every_kind_of_column_is_exact(op, dtype, rng):
+    for number, count in enumerate(COUNTS):
+        n = 30_000 // count // (1 + number % 3) + number  # so each has another rest
+        kinds = rng.permutation(48)[:count]
+        x = np.ascontiguousarray(columns_of_many_kinds(dtype, n, rng)[:, kinds])
+        assert is_folded(op, x, 0)
+        got, known = call(op, x, 0), ~np.isin(kinds, ODD)
+        assert_exact(op, x[:, known], 0, got[..., known], note=f"{n} x {count}:")
+        assert np.isnan(got[..., ~known]).all() or op == "logsumexp"
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_peaks_are_held_out_by_any_share(dtype, rng):
+    """One, two and three of them, near and far above the others, equal ones, in the rest, too."""
+    n, count = 1003, 5
+    width = folded_width(n, count, np.dtype(dtype)) // count
+    for heights in ([30], [30, 30], [20, 22], [90, 5, 90], [800], [0.5, 0.5]):
+        for first in (0, 1, width - 1, width, n // 2, n - n % width - 1, n - len(heights)):
+            x = rng.normal(0, 1, (n, count)).astype(dtype)
+            x[first : first + len(heights)] += np.array(heights, dtype)[:, None]
+            assert_exact("log_softmax", x, 0, call("log_softmax", x, 0), note=f"{heights} at {first}:")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_nothing_but_one_number(dtype):
+    x = np.full((900, 6), -np.inf, dtype)
+    for i in (0, 1, 500, 899):
+        y = x.copy()
+        y[i] = (-8e4, -3.0, 0.0, 2.5, 3000.0, 8e4)
+        assert_exact("softmax", y, 0, call("softmax", y, 0))
+        same_bits(call("log_softmax", y, 0), np.where(y > -np.inf, 0, -np.inf).astype(dtype))
+        same_bits(call("logsumexp", y, 0), y[i])
+    assert np.isnan(call("softmax", x, 0)).all()
+    assert (call("logsumexp", x, 0) == -np.inf).all()
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("columns", [7, 100])  # folded, and not
+def test_nan_is_found_in_every_row(op, columns, rng):
+    """Beside elements a thousand exponents apart, too."""
+    n = 1003
+    for scale in (1, 1000):
+        for i in (0, 1, 13, 63, 64, 500, n - 2, n - 1):
+            x = (scale * rng.normal(0, 1, (n, columns))).astype(np.float32)
+            x[(i + 77) % n, 2:] += 3000
+            x[i, 3] = np.nan
+            got = call(op, x, 0)
+            assert np.isnan(got[..., 3]).all()
+            assert not np.isnan(np.delete(got, 3, -1)).any()
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, np.float16])
+@pytest.mark.parametrize("op", OPS)
+def test_planes_and_results_in_place_have_the_same_bits(op, dtype, rng, restore_threads):
+    x = rng.normal(0, 3, (5, 701, 12)).astype(dtype)
+    assert is_folded(op, x, 1)
+    expected = np.stack([call(op, plane, 0) for plane in x])
+    for threads in (1, 2, 3):
+        fastsoftmax.set_num_threads(threads)
+        same_bits(call(op, x, 1), expected)
+    if op != "logsumexp":
+        same_bits(call(op, y := x.copy(), 1, out=y), expected)
+        apart = np.zeros((5, 701, 24), dtype)[..., ::2]
+        assert np.abs(call(op, x, 1, out=apart).astype(float) - expected).max() < 0.01
+    assert not is_folded(op, np.zeros((5, 701, 24), dtype)[..., :12], 1)  # rows apart
+
+
+def test_a_folded_matrix_has_whole_vectors_where_it_has_many_rows():
+    for dtype in map(np.dtype, FLOATS):
+        for columns in range(2, 64):
+            whole = folded_width(10**6, columns, dtype)
+            assert whole % columns == 0
+            assert whole * dtype.itemsize % 64 == 0
+            assert folded_width(300, columns, dtype) % columns == 0
