@@ -35,7 +35,12 @@ WAYS = {
     "columns": (
         "auto",
         0,
-        [(256, 25), (5, 201), (63, 202), (17, 256), (33, 240), (130, 257), (7, 321), (9, 700), (103, 290)],
+        [(256, 25), (5, 201), (65, 202), (64, 256), (90, 240), (130, 257), (68, 321), (70, 700), (103, 290)],
+    ),
+    "folded columns": (
+        "auto",
+        0,
+        [(63, 202), (17, 256), (33, 240), (7, 321), (9, 700), (2, 2049), (10, 2001), (16, 800), (48, 300), (61, 1000)],
     ),
     "short columns": (
         "auto",
@@ -149,7 +154,7 @@ def test_rows_where_one_way_ends_and_another_begins(op, dtype):
 
 def test_the_ways_are_what_they_are_called():
     names = {"narrow": "narrow rows", "long": "long rows"}
-    for way in ("rows", "narrow", "short rows", "long", "columns", "short columns"):
+    for way in ("rows", "narrow", "short rows", "long", "columns", "folded columns", "short columns"):
         name = names.get(way, way)
         _, axis, shapes = WAYS[way]
         for rows, n in shapes:

@@ -57,6 +57,7 @@ TESTS = (
     ("fastsoftmax/kernels/short_rows.py", "tests/test_ways.py -k short"),
     ("fastsoftmax/kernels/short_sums.py", "tests/test_ways.py -k short"),
     ("fastsoftmax/kernels/log1p.py", "tests/test_logarithm.py"),
+    ("fastsoftmax/kernels/folded_columns.py", "tests/test_folded_columns.py"),
     ("fastsoftmax/kernels/columns.py", "tests/test_ways.py -k columns"),
     ("fastsoftmax/kernels/strips.py", "tests/test_ways.py -k columns"),
     ("fastsoftmax/kernels/long_row.py", "tests/test_ways.py -k long"),

@@ -23,6 +23,7 @@ SHAPES = {
     "one row of 2^20": ((1, 1 << 20), -1),
     "columns of 20": ((20, 10_000), 0),
     "columns of 1000": ((1000, 1024), 0),
+    "10 columns of 10000": ((10_000, 10), 0),
 }
 
 # Numba takes half a second to get going: once, in the process that the measurements are forks of.

@@ -63,6 +63,7 @@ SPEED = (
     _case("softmax", [500, 256], axis=0, out=True),
     _case("log_softmax", [20, 10_000], axis=0, out=True),
     _case("logsumexp", [500, 256], axis=0),
+    _case("softmax", [10_000, 10], axis=0, out=True),
     _case("softmax", [1, 1 << 19], out=True),
     _case("softmax", [10]),
     *(_case("softmax", [256, 1000], method=rung.name, out=True) for rung in _OTHERS),
@@ -71,7 +72,14 @@ SPEED = (
 ERRORS = tuple(
     _case(op, shape, dtype, axis, method=method, input=values)
     for op in OPS
-    for shape, axis in (([64, 1000], -1), ([64, 100], -1), ([64, 10], -1), ([300, 64], 0), ([20, 64], 0))
+    for shape, axis in (
+        ([64, 1000], -1),
+        ([64, 100], -1),
+        ([64, 10], -1),
+        ([300, 64], 0),
+        ([20, 64], 0),
+        ([999, 10], 0),
+    )
     for method, dtype in (
         *(("auto", dtype) for dtype in ("float32", "float64", "float16")),
         *((rung.name, "float32") for rung in _OTHERS if rung.stable),

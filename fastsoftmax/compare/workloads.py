@@ -72,6 +72,7 @@ WORKLOADS = (
     standard(8, 128256),
     standard(100_000, 10),
     standard(1000, 1024, axis=0),
+    standard(100_000, 10, axis=0),
     standard(4, 21, 200, 300, axis=1),
     standard(1, 1 << 22),
     standard(1024, 1000, dtype="float64", ops=OPS),
