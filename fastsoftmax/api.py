@@ -79,9 +79,8 @@ def softmax(
     array([[0.880797  , 0.11920292],
            [0.11920292, 0.880797  ]], dtype=float32)
     """
-    plain_call = where is None and type(temperature) is float and temperature == 1.0
-    if type(x) is np.ndarray and plain_call and (method is AUTO or (type(method) is str and method == AUTO)):
-        result = direct.compute("softmax", x, axis, out)
+    if type(x) is np.ndarray and where is None and (method is AUTO or (type(method) is str and method == AUTO)):
+        result = direct.compute("softmax", x, axis, out, temperature)
         if result is not None:
             return result
     return _elementwise("softmax", x, axis, out, where, temperature, method)
@@ -125,9 +124,8 @@ def log_softmax(
     >>> log_softmax([0.0, -50.0])
     array([-1.92874985e-22, -5.00000000e+01])
     """
-    plain_call = where is None and type(temperature) is float and temperature == 1.0
-    if type(x) is np.ndarray and plain_call and (method is AUTO or (type(method) is str and method == AUTO)):
-        result = direct.compute("log_softmax", x, axis, out)
+    if type(x) is np.ndarray and where is None and (method is AUTO or (type(method) is str and method == AUTO)):
+        result = direct.compute("log_softmax", x, axis, out, temperature)
         if result is not None:
             return result
     return _elementwise("log_softmax", x, axis, out, where, temperature, method)
@@ -196,9 +194,9 @@ def logsumexp(
     >>> logsumexp([1, 1], b=[1, -1], return_sign=True)
     (np.float64(-inf), np.float64(0.0))
     """
-    plain_call = b is None and not keepdims and not return_sign and where is None
+    plain_call = b is None and where is None and return_sign is False
     if type(a) is np.ndarray and plain_call and (method is AUTO or (type(method) is str and method == AUTO)):
-        result = direct.compute("logsumexp", a, axis, out)
+        result = direct.compute("logsumexp", a, axis, out, keepdims=keepdims)
         if result is not None:
             return result
     keepdims, return_sign = bool(keepdims), bool(return_sign)  # else they might fail once `out` is written

@@ -1,4 +1,4 @@
-"""The short way for what is called most: a contiguous float array, one axis or all of it, no masks or types.
+"""The short way for what is called most: a contiguous array of floats, axes that lie side by side, no mask.
 
 A call on a few numbers costs what Python does around the kernel. So what depends on the shape alone is worked out once
 a shape and remembered: the kernel, and all its arguments but the arrays. The short way declines, with None, whatever it
@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastsoftmax import team, threads
-from fastsoftmax.arrays import NATIVE, Array, maker_of
+from fastsoftmax.arrays import Array, compute_type, maker_of, storage
 from fastsoftmax.engine import (
     LONG,
     PAST_CACHES,
+    TEMPERATURES,
     THREADED,
     column_kernels,
     has_room_for_terms,
+    reads,
     row_kernels,
     strips,
 )
@@ -30,8 +32,10 @@ from fastsoftmax.kernels import folded_columns
 from fastsoftmax.kernels.rows import ROW_PARAMETERS
 from fastsoftmax.team import AT_ONCE
 
+COLDEST, WARMEST = TEMPERATURES["float32"]
+
 # What computes an array's result, the shape of that, what makes it, and whether threads would share the work.
-Plan = tuple[Callable[[Array, Array], None], tuple[int, ...], Callable[..., Array], bool]
+Plan = tuple[Callable[[Array, Array, float], None], tuple[int, ...], Callable[..., Array], bool]
 
 
 class Steps(NamedTuple):
@@ -43,20 +47,30 @@ class Steps(NamedTuple):
     of_result: tuple[int, ...]
     """... behind the result, ..."""
     others: tuple[Any, ...]
-    """... and behind the range of rows or strips."""
+    """... and behind the range of rows or strips, but for the temperature."""
     parts: int
     """How many of these there are, ..."""
     unit: int
     """... and of how many elements each."""
     shape: tuple[int, ...]
-    """That of the result."""
+    """That of the result, ..."""
+    full_shape: tuple[int, ...]
+    """... and that with reduced axes of length 1."""
 
 
-def compute(op: str, x: Array, axis: Any, out: Any) -> Any:
+def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = 1.0, keepdims: Any = False) -> Any:
     """Return softmax, log_softmax or logsumexp of x, in `out` unless that is None; or None, and nothing is done."""
-    if not (axis is None or type(axis) is int) or not x.flags.c_contiguous:
+    kind = type(axis)
+    if kind is tuple:
+        if not all(type(a) is int for a in axis):
+            return None
+    elif not (axis is None or kind is int):
         return None
-    plan = _plan(op, x.shape, axis, x.dtype)
+    if type(temperature) not in (float, int) or not COLDEST <= temperature <= WARMEST:
+        return None
+    if type(keepdims) is not bool or not x.flags.c_contiguous:
+        return None
+    plan = _plan(op, x.shape, axis, x.dtype, keepdims)
     if plan is None:
         return None
     run, shape, make, is_large = plan
@@ -67,18 +81,19 @@ def compute(op: str, x: Array, axis: Any, out: Any) -> Any:
     else:
         return None
     if is_large and threads.get_num_threads() > 1:
-        _share(op, axis, x, result)
+        _share(op, axis, x, result, float(temperature))
     else:
-        run(x, result)
+        run(x, result, float(temperature))
     return result if shape or out is not None else result[()]
 
 
-def _share(op: str, axis: int | None, x: Array, result: Array) -> None:
+def _share(op: str, axis: Any, x: Array, result: Array, temperature: float) -> None:
     """Do what the short way knows, on as many threads as allowed."""
     steps = _steps(op, x.shape, axis, x.dtype, threads.get_num_threads())
     assert steps is not None  # since there is a plan
-    before = x.ravel(), *steps.of_x, result.ravel(), *steps.of_result
-    team.share(steps.kernel, x.dtype, steps.parts, steps.unit, before, steps.others, threaded=True)
+    x, result = storage(x.ravel()), storage(result.ravel())
+    before = x, *steps.of_x, result, *steps.of_result
+    team.share(steps.kernel, x.dtype, steps.parts, steps.unit, before, (*steps.others, temperature), threaded=True)
 
 
 def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
@@ -94,54 +109,63 @@ def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _plan(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any]) -> Plan | None:
+def _plan(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], keepdims: bool) -> Plan | None:
     """Return the plan for one thread and C-contiguous arrays of a shape and type, None if it is not known here."""
     steps = _steps(op, shape, axis, dtype, 1)
     if steps is None:
         return None
     is_large = math.prod(shape) >= THREADED
-    return _runner(steps, dtype), steps.shape, maker_of(steps.shape), is_large
+    result = steps.full_shape if keepdims else steps.shape
+    return _runner(steps, storage(np.empty(0, dtype)).dtype), result, maker_of(result), is_large
 
 
-def _runner(steps: Steps, dtype: np.dtype[Any]) -> Callable[[Array, Array], None]:
+def _runner(steps: Steps, stored: np.dtype[Any]) -> Callable[[Array, Array, float], None]:
     """Return what calls the kernel for all of an array, on this thread."""
-    kernel, before = steps.kernel.unchecked(dtype), steps.of_x
+    kernel, before = steps.kernel.unchecked(stored), steps.of_x
     behind = *steps.of_result, 0, steps.parts, *steps.others
     if steps.kernel.parameters != ROW_PARAMETERS:
-        return lambda x, result: kernel(x, *before, result, *behind)
+        return lambda x, result, temperature: kernel(x, *before, result, *behind, temperature)
     a, b = before
-    c, d, e, f, g, h, i = behind  # arguments one by one are passed faster
-    return lambda x, result: kernel(x, a, b, result, c, d, e, f, g, h, i)
+    c, d, e, f, g, h = behind  # arguments one by one are passed faster
+    return lambda x, result, temperature: kernel(x, a, b, result, c, d, e, f, g, h, temperature)
+
+
+def _range_of(axis: Any, ndim: int) -> tuple[int, int] | None:
+    """Return the first of the reduced axes and the one behind the last, None if they are not side by side, or wrong."""
+    if axis is None:
+        return 0, ndim
+    given = axis if type(axis) is tuple else (axis,)
+    axes = {a % ndim for a in given if -ndim <= a < ndim}
+    first, last = min(axes, default=0), max(axes, default=-1) + 1
+    return (first, last) if 0 < len(given) == len(axes) == last - first else None
 
 
 @lru_cache(maxsize=1024)
-def _steps(op: str, shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any], sharers: int) -> Steps | None:
+def _steps(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], sharers: int) -> Steps | None:
     """Return what a kernel is to do for C-contiguous arrays of a shape and type, None if it is not known here."""
     size = math.prod(shape)
-    ndim = len(shape)
-    if dtype not in NATIVE or not 0 < size <= AT_ONCE or not shape:
+    if not (reads(dtype) and 0 < size <= AT_ONCE and shape):
         return None
-    if axis is not None and not -ndim <= axis < ndim:
+    reduced = _range_of(axis, len(shape))
+    if reduced is None:
         return None
-    axis = None if axis is None else axis % ndim
+    first, behind = reduced
     reduces = op == "logsumexp"
-    kept = () if axis is None else shape[:axis] + shape[axis + 1 :]
-    result = kept if reduces else shape
-    if axis is None or axis == ndim - 1:
-        n = size if axis is None else shape[-1]
+    result = full = shape
+    if reduces:
+        result, full = shape[:first] + shape[behind:], shape[:first] + (1,) * (behind - first) + shape[behind:]
+    planes, n, inner = math.prod(shape[:first]), math.prod(shape[first:behind]), math.prod(shape[behind:])
+    if behind == len(shape):
         if n > LONG:
             return None
-        many = size // n
-        kernel = getattr(row_kernels(op, many, n, dtype.name), op + "_rows")
-        return Steps(kernel, (0, n), (0, 1 if reduces else n), (n, 0, 1.0), many, n, result)
-    planes, n = math.prod(shape[:axis]), shape[axis]
-    inner = size // (n * planes)
+        kernel = getattr(row_kernels(op, planes, n, compute_type(dtype).name), op + "_rows")
+        return Steps(kernel, (0, n), (0, 1 if reduces else n), (n, 0), planes, n, result, full)
     if n == 1 or inner == 1:
         return None
     kernels = column_kernels(op, n, inner, size // n, dtype, inner, inner)
     in_out = kernels is folded_columns or has_room_for_terms(inner, inner, inner, dtype)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
-    others = planes, n, inner, width, tile_rows, int(in_out), 1.0
+    others = planes, n, inner, width, tile_rows, int(in_out)
     kernel, unit = getattr(kernels, op + "_columns"), -(-size // blocks)
-    return Steps(kernel, (0, n * inner, inner), (0, outer, pitch), others, blocks, unit, result)
+    return Steps(kernel, (0, n * inner, inner), (0, outer, pitch), others, blocks, unit, result, full)

@@ -22,6 +22,7 @@ from fastsoftmax import arrays, team, threads
 from fastsoftmax.arrays import Array
 from fastsoftmax.kernels import columns, folded_columns, narrow, rows, short_columns, short_rows
 from fastsoftmax.kernels.long_row import LongRow
+from fastsoftmax.kernels.masks import replace_where_unset
 from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_LARGE, OUT_IS_X
 from fastsoftmax.kernels.strips import CHUNK
 from fastsoftmax.ladder import Way
@@ -60,6 +61,12 @@ def suits_kernels(temperature: float, dtype: np.dtype[Any]) -> bool:
     """Tell whether kernels that compute results of this type can divide by the temperature."""
     coldest, warmest = TEMPERATURES[arrays.compute_type(dtype).name]
     return coldest <= abs(temperature) <= warmest
+
+
+def reads(dtype: np.dtype[Any]) -> bool:
+    """Tell whether tuned kernels read and write this type."""
+    is_half = arrays.is_half(dtype) and (READS_FLOAT16 or dtype != np.float16)
+    return dtype in arrays.NATIVE or (is_half and dtype.isnative)
 
 
 class Work:
@@ -122,8 +129,7 @@ class Work:
     def _is_plain(self) -> bool:
         """Tell whether kernels can read x and write `out` as they lie."""
         same = self.out.dtype == self.x.dtype
-        is_half = arrays.is_half(self.x.dtype) and (READS_FLOAT16 or self.x.dtype != np.float16)
-        known = self.x.dtype in arrays.NATIVE or (self.way.tuned and is_half)
+        known = self.x.dtype in arrays.NATIVE or (self.way.tuned and reads(self.x.dtype))
         return same and known and self.mask is None and self.temperature > 0
 
     @functools.cached_property
@@ -253,15 +259,15 @@ class Work:
         if temperature < 0:
             np.negative(tile, out=tile)
             temperature = -temperature
+        rows, flat = tile.size // self.n, tile.reshape(-1)
         if mask is not None:
-            np.copyto(tile, -np.inf, where=~mask)
-        rows = tile.size // self.n
-        flat = tile.reshape(-1)
+            flags = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
+            replace_where_unset[dtype](flat, flags, flat.size, -np.inf)
         result = np.empty(rows, dtype) if self.reduces else flat
         kernel = self._row_kernel()[dtype]
         kernel(flat, 0, self.n, result, 0, 1 if self.reduces else self.n, 0, rows, self.n, OUT_IS_X, temperature)
         if mask is not None and not self.reduces:
-            np.copyto(tile, 0.0 if self.op == "softmax" else -np.inf, where=~mask)
+            replace_where_unset[dtype](flat, flags, flat.size, 0.0 if self.op == "softmax" else -np.inf)
         arrays.write(out, result.reshape(out.shape))
 
 

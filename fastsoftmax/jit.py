@@ -133,7 +133,7 @@ class Kernel:
         The algorithm. It must return nothing and allocate little.
     parameters : tuple of str
         The kind of each parameter: ``"in"`` and ``"out"`` (1-d contiguous arrays of the storage type), ``"real"``
-        (float64), ``"reals"`` (a writable 1-d float64 array), ``"int"``.
+        (float64), ``"reals"`` (a writable 1-d float64 array), ``"flags"`` (a 1-d uint8 array), ``"int"``.
     """
 
     def __init__(self, function: Callable[..., None], parameters: tuple[str, ...]) -> None:
@@ -142,6 +142,7 @@ class Kernel:
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self._known: dict[np.dtype[Any], Any] = {}
+        self._unchecked: dict[np.dtype[Any], Any] = {}
 
     def __getitem__(self, dtype: np.dtype[Any]) -> Any:
         known = self._known.get(dtype)
@@ -155,7 +156,10 @@ class Kernel:
         Whoever calls it must pass arrays of that type and of the kinds of `parameters`: others are read as if they
         were.
         """
-        return unchecked(self[dtype])
+        known = self._unchecked.get(dtype)
+        if known is None:
+            known = self._unchecked[dtype] = unchecked(self[dtype])
+        return known
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Return where the machine code of ``kernel[dtype]`` begins, for calls in Numba's own convention."""
@@ -170,6 +174,7 @@ class Kernel:
             "in": Elements(element, readonly=True),
             "out": Elements(element, readonly=False),
             "reals": types.Array(types.float64, 1, "C"),
+            "flags": Elements(types.uint8, readonly=True),
         }
         return types.void(*((arrays | _SCALARS)[kind] for kind in self.parameters))
 
