@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 Array = np.ndarray[Any, Any]
 
@@ -110,6 +110,12 @@ def compute_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if is_half(dtype) else dtype
 
 
+@functools.cache
+def compute_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of the type in which results of a type are computed; NumPy takes microseconds to make one."""
+    return str(compute_type(dtype).name)
+
+
 def is_plain(dtype: np.dtype[Any]) -> bool:
     """Tell whether no kernel computes results of this type, but `fastsoftmax.plain` does."""
     return dtype.kind == "c" or (dtype == np.longdouble and dtype != np.float64)
@@ -196,7 +202,8 @@ def base_of(a: Array) -> Array:
     """Return a 1-d array that begins at the first element; kernels address all others from there."""
     if a.flags.c_contiguous:
         return a.reshape(-1)
-    flat: Array = as_strided(a, (1,), (a.itemsize,), writeable=a.flags.writeable)
+    first: Any = (0,) * (a.ndim - 1) + (slice(1),)
+    flat: Array = a[first]
     return flat
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastsoftmax import team, threads
-from fastsoftmax.arrays import Array, compute_type, maker_of, storage
+from fastsoftmax.arrays import Array, compute_name, maker_of, storage
 from fastsoftmax.engine import (
     LONG,
     PAST_CACHES,
@@ -68,8 +68,10 @@ def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = 1.0, keep
         return None
     if type(temperature) not in (float, int) or not COLDEST <= temperature <= WARMEST:
         return None
-    if type(keepdims) is not bool or not x.flags.c_contiguous:
+    if type(keepdims) is not bool:
         return None
+    if not x.flags.c_contiguous:
+        return _compute_transposed(op, x, axis, out, temperature, keepdims)
     plan = _plan(op, x.shape, axis, x.dtype, keepdims)
     if plan is None:
         return None
@@ -85,6 +87,14 @@ def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = 1.0, keep
     else:
         run(x, result, float(temperature))
     return result if shape or out is not None else result[()]
+
+
+def _compute_transposed(op: str, x: Array, axis: Any, out: Any, temperature: Any, keepdims: bool) -> Any:
+    """Do what `compute` does for an array in Fortran's order, in which the result is, too."""
+    if out is not None or type(axis) is tuple or not x.flags.f_contiguous or (op == "logsumexp" and x.ndim > 2):
+        return None
+    result = compute(op, x.T, None if axis is None else ~axis, None, temperature, keepdims)
+    return result if result is None else result.T
 
 
 def _share(op: str, axis: Any, x: Array, result: Array, temperature: float) -> None:
@@ -158,7 +168,7 @@ def _steps(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], sha
     if behind == len(shape):
         if n > LONG:
             return None
-        kernel = getattr(row_kernels(op, planes, n, compute_type(dtype).name), op + "_rows")
+        kernel = getattr(row_kernels(op, planes, n, compute_name(dtype)), op + "_rows")
         return Steps(kernel, (0, n), (0, 1 if reduces else n), (n, 0), planes, n, result, full)
     if n == 1 or inner == 1:
         return None

@@ -59,7 +59,7 @@ Dims = list[Dim]
 
 def suits_kernels(temperature: float, dtype: np.dtype[Any]) -> bool:
     """Tell whether kernels that compute results of this type can divide by the temperature."""
-    coldest, warmest = TEMPERATURES[arrays.compute_type(dtype).name]
+    coldest, warmest = TEMPERATURES[arrays.compute_name(dtype)]
     return coldest <= abs(temperature) <= warmest
 
 
@@ -192,9 +192,10 @@ class Work:
         return OUT_IS_LARGE if is_large and not self.fresh else OUT_IS_APART
 
     def _row_kernels(self) -> Any:
-        computed = arrays.compute_type(arrays.result_type(self.x.dtype))
-        return (
-            row_kernels(self.op, self.x.size // self.n, self.n, computed.name) if self.way.tuned else self.way.kernels
+        if not self.way.tuned:
+            return self.way.kernels
+        return row_kernels(
+            self.op, self.x.size // self.n, self.n, arrays.compute_name(arrays.result_type(self.x.dtype))
         )
 
     def _row_kernel(self) -> Any:

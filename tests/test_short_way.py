@@ -36,6 +36,21 @@ def test_both_ways_give_the_same_bits(op, dtype, rng, monkeypatch):
                 same_bits(short, long)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_an_array_in_the_order_of_fortran_has_a_result_in_it(op, dtype, rng, monkeypatch):
+    for shape in ((4, 5), (70, 300), (900, 10), (3, 4, 50)):
+        x = np.asfortranarray(rng.normal(0, 3, shape).astype(dtype))
+        for axis in (None, 0, 1, -1):
+            for keywords in ({}, {"keepdims": True} if op == "logsumexp" else {"temperature": 0.5}):
+                short, long = in_both_ways(monkeypatch, op, x, axis, **keywords)
+                same_bits(short, long)
+                assert np.shape(short) == np.shape(long)
+                assert op == "logsumexp" or short.strides == long.strides
+            with pytest.raises(np.exceptions.AxisError):
+                call(op, x, 3)
+
+
 def test_what_takes_it(rng):
     """Everyday calls do, whatever the axes, the type and the temperature."""
     for dtype in (*FLOATS, np.float16):
