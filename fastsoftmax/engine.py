@@ -38,9 +38,10 @@ NARROWEST = 64  # columns of a plane that do not share a strip with those of oth
 SHORT = {"softmax": 200, "log_softmax": 64, "logsumexp": 32}  # elements at most of columns done as narrow rows are, ...
 SHORT_IF_LARGE, LARGE = 32, 2**24  # ... of so many bytes, which come from memory: longer pieces of rows suit it, ...
 SHORT_IF_COLLIDING, COLLIDING = 24, 1024  # ... and where a multiple of so many bytes is between: a cache has no room
-FOLDED = 512  # bytes at most of a row of a folded matrix, ...
-FOLDED_WHOLE = 128  # ... but if it has so many rows, as many bytes as are whole vectors
-LEAST_FOLDED = 16  # rows of a folded matrix at least
+FOLDED = 512  # bytes of a row of a folded matrix at most; half of them in a small one, ...
+SMALL_FOLDED = 2**14  # ... of less elements than this; twice as many where they make no whole vectors
+LEAST_FOLDED = {8: 2**10, 24: 6000, 63: 2**20}  # elements of a folded matrix at least, of up to so many columns, ...
+LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
@@ -297,16 +298,21 @@ def folded_width(n: int, inner: int, dtype: np.dtype[Any]) -> int:
     Vectors one below the other should not all want the same places in a cache: so no multiple of 256 bytes.
     """
     itemsize = arrays.compute_type(dtype).itemsize
-    widest, whole = FOLDED // itemsize, math.lcm(inner, 64 // itemsize)
-    unit = whole if whole <= widest or n * inner >= FOLDED_WHOLE * whole else inner
-    times = max(1, widest // unit)
-    return unit * (times - 1 if times > 1 and unit * times * itemsize % 256 == 0 else times)
+    is_small, whole = n * inner < SMALL_FOLDED, math.lcm(inner, 64 // itemsize)
+    widest = FOLDED // itemsize // (2 if is_small else 1)
+    if whole > widest:
+        widest *= 1 if is_small else 2
+        return max(1, widest // inner) * inner
+    times = widest // whole
+    return whole * (times - 1 if times > 1 and whole * times * itemsize % 256 == 0 else times)
 
 
-def are_folded(n: int, inner: int, dtype: np.dtype[Any], pitches: tuple[int, ...]) -> bool:
+def are_folded(op: str, n: int, inner: int, pitches: tuple[int, ...]) -> bool:
     """Tell whether matrices of so few columns are to be folded: their rows must lie behind one another."""
-    lies_close = all(pitch == inner for pitch in pitches)
-    return inner < NARROWEST and lies_close and n * inner >= LEAST_FOLDED * folded_width(n, inner, dtype)
+    if inner >= NARROWEST or any(pitch != inner for pitch in pitches):
+        return False
+    least = min(least for columns, least in LEAST_FOLDED.items() if inner <= columns)
+    return n * inner >= (min(least, LEAST_FOLDED_SOFTMAX) if op == "softmax" else least)
 
 
 def column_kernels(
@@ -316,7 +322,7 @@ def column_kernels(
     pitches = (x_pitch,) if op == "logsumexp" else (x_pitch, out_pitch)
     if are_short(op, n, columns_in_all, dtype, pitches):
         return short_columns
-    return folded_columns if are_folded(n, inner, dtype, pitches) else columns
+    return folded_columns if are_folded(op, n, inner, pitches) else columns
 
 
 def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:
