@@ -29,6 +29,7 @@ from fastsoftmax.engine import (
 )
 from fastsoftmax.jit import Kernel
 from fastsoftmax.kernels import folded_columns
+from fastsoftmax.kernels.long_row import LongRow
 from fastsoftmax.kernels.rows import ROW_PARAMETERS
 from fastsoftmax.team import AT_ONCE
 
@@ -123,10 +124,30 @@ def _plan(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], keep
     """Return the plan for one thread and C-contiguous arrays of a shape and type, None if it is not known here."""
     steps = _steps(op, shape, axis, dtype, 1)
     if steps is None:
-        return None
+        return _plan_of_long_rows(op, shape, axis, dtype, keepdims)
     is_large = math.prod(shape) >= THREADED
     result = steps.full_shape if keepdims else steps.shape
     return _runner(steps, storage(np.empty(0, dtype)).dtype), result, maker_of(result), is_large
+
+
+def _plan_of_long_rows(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], keepdims: bool) -> Plan | None:
+    """Return the plan for rows that are cut into pieces, which threads share by themselves."""
+    reduced = _range_of(axis, len(shape))
+    if reduced is None or reduced[1] < len(shape) or not reads(dtype):
+        return None
+    kept, n = shape[: reduced[0]], math.prod(shape[reduced[0] :])
+    if n <= LONG:
+        return None
+    result, step = shape, n
+    if op == "logsumexp":
+        result, step = kept + (1,) * (len(shape) - len(kept) if keepdims else 0), 1
+
+    def run(x: Array, out: Array, temperature: float) -> None:
+        x, out = storage(x.ravel()), storage(out.ravel())
+        for r in range(math.prod(kept)):
+            LongRow(op, x, r * n, out, r * step, n, temperature, in_place=False, threaded=True).run()
+
+    return run, result, maker_of(result), False
 
 
 def _runner(steps: Steps, stored: np.dtype[Any]) -> Callable[[Array, Array, float], None]:

@@ -36,6 +36,20 @@ def test_both_ways_give_the_same_bits(op, dtype, rng, monkeypatch):
                 same_bits(short, long)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("op", OPS)
+def test_long_rows_take_it(op, dtype, rng, monkeypatch):
+    for shape, axis in (((300_000,), 0), ((2, 270_001), -1), ((600, 500), None), ((2, 300, 1000), (1, 2))):
+        x = rng.normal(0, 3, shape).astype(dtype)
+        assert direct.compute(op, x, axis, None) is not None
+        for keywords in ({}, {"keepdims": True} if op == "logsumexp" else {"temperature": 0.5}):
+            short, long = in_both_ways(monkeypatch, op, x, axis, **keywords)
+            assert type(short) is type(long)
+            same_bits(short, long)
+            if np.shape(short):
+                same_bits(call(op, x, axis, out=np.zeros_like(short), **keywords), short)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("op", OPS)
 def test_an_array_in_the_order_of_fortran_has_a_result_in_it(op, dtype, rng, monkeypatch):
