@@ -21,19 +21,15 @@ from fastsoftmax.engine import (
     PAST_CACHES,
     TEMPERATURES,
     THREADED,
-    column_kernels,
-    has_room_for_terms,
-    reads,
-    row_kernels,
-    strips,
 )
 from fastsoftmax.jit import Kernel
-from fastsoftmax.kernels import folded_columns
 from fastsoftmax.kernels.long_row import LongRow
 from fastsoftmax.kernels.rows import ROW_PARAMETERS
+from fastsoftmax.routes import cut_columns, reads, row_kernels
 from fastsoftmax.team import AT_ONCE
 
 COLDEST, WARMEST = TEMPERATURES["float32"]
+NUMBERS = (float, int, np.float64)  # types of temperatures
 
 # What computes an array's result, the shape of that, what makes it, and whether threads would share the work.
 Plan = tuple[Callable[[Array, Array, float], None], tuple[int, ...], Callable[..., Array], bool]
@@ -67,7 +63,7 @@ def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = 1.0, keep
             return None
     elif not (axis is None or kind is int):
         return None
-    if type(temperature) not in (float, int) or not COLDEST <= temperature <= WARMEST:
+    if type(temperature) not in NUMBERS or not COLDEST <= temperature <= WARMEST:
         return None
     if type(keepdims) is not bool:
         return None
@@ -193,10 +189,7 @@ def _steps(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], sha
         return Steps(kernel, (0, n), (0, 1 if reduces else n), (n, 0), planes, n, result, full)
     if n == 1 or inner == 1:
         return None
-    kernels = column_kernels(op, n, inner, size // n, dtype, inner, inner)
-    in_out = kernels is folded_columns or has_room_for_terms(inner, inner, inner, dtype)
-    width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
+    kernel, cut, blocks = cut_columns(op, n, inner, planes, size // n, dtype, (inner, inner), False, sharers)
     outer, pitch = (inner, 0) if reduces else (n * inner, inner)
-    others = planes, n, inner, width, tile_rows, int(in_out)
-    kernel, unit = getattr(kernels, op + "_columns"), -(-size // blocks)
+    others, unit = (planes, n, inner, *cut), -(-size // blocks)
     return Steps(kernel, (0, n * inner, inner), (0, outer, pitch), others, blocks, unit, result, full)

@@ -18,31 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from fastsoftmax import arrays, team, threads
+from fastsoftmax import arrays, routes, team, threads
 from fastsoftmax.arrays import Array
-from fastsoftmax.kernels import columns, folded_columns, narrow, rows, short_columns, short_rows
 from fastsoftmax.kernels.long_row import LongRow
 from fastsoftmax.kernels.masks import replace_where_unset
 from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_LARGE, OUT_IS_X
-from fastsoftmax.kernels.strips import CHUNK
 from fastsoftmax.ladder import Way
-from fastsoftmax.simd import READS_FLOAT16
+from fastsoftmax.routes import column_kernels, cut_columns, reads, row_kernels
 
 THREADED = 2**18  # elements from which on threads pay, even where they must be woken
-WIDEST = 4096  # bytes of a row that make a strip of columns
-KEPT_OUT, KEPT_TILE = 2, 4  # by how much narrower they are where softmax keeps its terms in the result, in the tile
-NEAR = 2**19  # bytes of such terms that a strip has: with as many of x they should stay in a near cache ...
-LEAST = 512  # ... but not where a strip would have fewer bytes of a row
-STRIPS = 4  # for each thread at least, unless they would be too narrow
-NARROWEST = 64  # columns of a plane that do not share a strip with those of others
-SHORT = {"softmax": 200, "log_softmax": 64, "logsumexp": 32}  # elements at most of columns done as narrow rows are, ...
-SHORT_IF_LARGE, LARGE = 32, 2**24  # ... of so many bytes, which come from memory: longer pieces of rows suit it, ...
-SHORT_IF_COLLIDING, COLLIDING = 24, 1024  # ... and where a multiple of so many bytes is between: a cache has no room
-FOLDED = 512  # bytes of a row of a folded matrix at most; half of them in a small one, ...
-SMALL_FOLDED = 2**14  # ... of less elements than this; twice as many where they make no whole vectors
-LEAST_FOLDED = {8: 2**10, 24: 6000, 63: 2**20}  # elements of a folded matrix at least, of up to so many columns, ...
-LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
-TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 TILE = 2**15  # elements that are copied at a time
 LONG = 2**18  # a longer row is cut into pieces
 PAST_CACHES = 2**26  # bytes of a result from which on it is written past the caches, ...
@@ -50,9 +34,6 @@ IN_CACHE = 2**18  # ... if no row has more: its terms stay in a near one meanwhi
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it
 #: Temperatures for kernels, which multiply by the inverse in two parts: neither may overflow, nor the second vanish.
 TEMPERATURES = {"float32": (2.0**-20, 2.0**100), "float64": (2.0**-50, 2.0**900)}
-
-WAYS_OF_ROWS = {narrow: "narrow rows", short_rows: "short rows"}
-WAYS_OF_COLUMNS = {short_columns: "short columns", folded_columns: "folded columns"}
 
 Dim = tuple[int, int, int]
 Dims = list[Dim]
@@ -62,12 +43,6 @@ def suits_kernels(temperature: float, dtype: np.dtype[Any]) -> bool:
     """Tell whether kernels that compute results of this type can divide by the temperature."""
     coldest, warmest = TEMPERATURES[arrays.compute_name(dtype)]
     return coldest <= abs(temperature) <= warmest
-
-
-def reads(dtype: np.dtype[Any]) -> bool:
-    """Tell whether tuned kernels read and write this type."""
-    is_half = arrays.is_half(dtype) and (READS_FLOAT16 or dtype != np.float16)
-    return dtype in arrays.NATIVE or (is_half and dtype.isnative)
 
 
 class Work:
@@ -121,10 +96,11 @@ class Work:
     def way_through(self) -> str:
         """Return which way is taken: one of those in `choice.REASONS`."""
         if self._rows():
-            return "long rows" if self.way.tuned and self.n > LONG else WAYS_OF_ROWS.get(self._row_kernels(), "rows")
+            return "long rows" if self.way.tuned and self.n > LONG else routes.ROWS.get(self._row_kernels(), "rows")
         if columns := self._columns():
-            _, _, reduced, inner = columns
-            return WAYS_OF_COLUMNS.get(self._column_kernels(reduced, inner), "columns")
+            _, _, (n, *pitches), inner = columns
+            kernels = column_kernels(self.op, n, inner, self.x.size // n, self.x.dtype, (pitches[0], pitches[1]))
+            return routes.COLUMNS[kernels]
         return "tiles"
 
     def _is_plain(self) -> bool:
@@ -215,10 +191,6 @@ class Work:
         calls = math.prod(size for size, _, _ in outer)
         return (outer, planes, reduced[0], inner) if calls <= MANY_CALLS else None
 
-    def _column_kernels(self, reduced: Dim, inner: int) -> Any:
-        n, *pitches = reduced
-        return column_kernels(self.op, n, inner, self.x.size // n, self.x.dtype, *pitches)
-
     def _in_place(self) -> bool:
         return bool(np.may_share_memory(self.x, self.out))
 
@@ -227,15 +199,12 @@ class Work:
         x, out = arrays.base_of(arrays.storage(self.x)), arrays.base_of(arrays.storage(self.out))
         (count, x_outer, out_outer), (n, x_pitch, out_pitch) = planes, reduced
         sharers = threads.get_num_threads() if self.threaded else 1
-        kernels = self._column_kernels(reduced, inner)
-        has_room = kernels is folded_columns or has_room_for_terms(inner, x_pitch, out_pitch, self.x.dtype)
-        in_out = has_room and not self._in_place()
-        width, tile_rows, blocks = strips(self.op, n, inner, count, self.x.dtype, in_out, sharers, kernels)
-        kernel = getattr(kernels, self.op + "_columns")
-        behind = count, n, inner, width, tile_rows, int(in_out), self.temperature
+        of_x = n, inner, count, self.x.size // n, self.x.dtype
+        kernel, cut, blocks = cut_columns(self.op, *of_x, (x_pitch, out_pitch), self._in_place(), sharers)
+        behind = count, n, inner, *cut, self.temperature
+        unit = -(-n * inner * count // blocks)
         for x_start, out_start in _offsets(outer):
             before = x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch
-            unit = -(-n * inner * count // blocks)
             team.share(kernel, x.dtype, blocks, unit, before, behind, threaded=self.threaded)
 
     def _run_tiles(self) -> None:
@@ -271,94 +240,6 @@ class Work:
         if mask is not None and not self.reduces:
             replace_where_unset[dtype](flat, flags, flat.size, 0.0 if self.op == "softmax" else -np.inf)
         arrays.write(out, result.reshape(out.shape))
-
-
-def has_room_for_terms(inner: int, x_pitch: int, out_pitch: int, dtype: np.dtype[Any]) -> bool:
-    """Tell whether softmax of columns, rows of x and of its result so far apart, should keep its terms in the result.
-
-    Not where a cache finds the same place for all elements of a column; nor are narrow planes worth it.
-    """
-    collide = any(pitch * dtype.itemsize % 4096 == 0 for pitch in (x_pitch, out_pitch))
-    return dtype in arrays.NATIVE and inner >= NARROWEST and not collide
-
-
-def are_short(op: str, n: int, columns_in_all: int, dtype: np.dtype[Any], pitches: tuple[int, ...]) -> bool:
-    """Tell whether columns of n elements, rows so far apart, are to be done as narrow rows."""
-    limit = SHORT[op]
-    if n * columns_in_all * dtype.itemsize >= LARGE:
-        limit = min(limit, SHORT_IF_LARGE)
-    if any(pitch * dtype.itemsize % COLLIDING == 0 for pitch in pitches):
-        limit = SHORT_IF_COLLIDING
-    return n <= limit
-
-
-def folded_width(n: int, inner: int, dtype: np.dtype[Any]) -> int:
-    """Return the columns of a folded matrix of n * inner elements: as many rows as make whole vectors, or nearly.
-
-    Vectors one below the other should not all want the same places in a cache: so no multiple of 256 bytes.
-    """
-    itemsize = arrays.compute_type(dtype).itemsize
-    is_small, whole = n * inner < SMALL_FOLDED, math.lcm(inner, 64 // itemsize)
-    widest = FOLDED // itemsize // (2 if is_small else 1)
-    if whole > widest:
-        widest *= 1 if is_small else 2
-        return max(1, widest // inner) * inner
-    times = widest // whole
-    return whole * (times - 1 if times > 1 and whole * times * itemsize % 256 == 0 else times)
-
-
-def are_folded(op: str, n: int, inner: int, pitches: tuple[int, ...]) -> bool:
-    """Tell whether matrices of so few columns are to be folded: their rows must lie behind one another."""
-    if inner >= NARROWEST or any(pitch != inner for pitch in pitches):
-        return False
-    least = min(least for columns, least in LEAST_FOLDED.items() if inner <= columns)
-    return n * inner >= (min(least, LEAST_FOLDED_SOFTMAX) if op == "softmax" else least)
-
-
-def column_kernels(
-    op: str, n: int, inner: int, columns_in_all: int, dtype: np.dtype[Any], x_pitch: int, out_pitch: int
-) -> Any:
-    """Return the module of kernels for columns of n elements, rows of x and of the result so far apart."""
-    pitches = (x_pitch,) if op == "logsumexp" else (x_pitch, out_pitch)
-    if are_short(op, n, columns_in_all, dtype, pitches):
-        return short_columns
-    return folded_columns if are_folded(op, n, inner, pitches) else columns
-
-
-def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:
-    """Return the module of kernels for so many rows of n elements."""
-    is_narrow, is_short = narrow.is_narrow(many, n, compute_type), short_rows.is_short(many, n, compute_type)
-    if is_short and not (is_narrow and op == "logsumexp"):  # of which nothing must be transposed back
-        return short_rows
-    return narrow if is_narrow else rows
-
-
-def strips(
-    op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_out: bool, sharers: int, kernels: Any
-) -> tuple[int, int, int]:
-    """Return how many columns make a strip, how many rows of it a tile holds, and how many strips there are.
-
-    `in_out` tells that softmax may keep its terms in the result; `sharers` is how many threads share the strips. Narrow
-    planes share a strip. A column's result does not depend on any of this.
-    """
-    if kernels is folded_columns:
-        return folded_width(n, inner, dtype), 0, planes
-    itemsize = arrays.compute_type(dtype).itemsize
-    lanes = 64 // itemsize
-    reads_x = dtype in arrays.NATIVE and inner >= NARROWEST
-    in_tile = op == "softmax" and not in_out and n <= TALL
-    widest = WIDEST // itemsize
-    if op == "softmax" and (in_out or in_tile) and kernels is columns:
-        widest //= KEPT_OUT if in_out else KEPT_TILE
-        widest = min(widest, max(LEAST, NEAR // n) // itemsize)
-    if sharers > 1:
-        widest = min(widest, max(NARROWEST, inner * planes // (STRIPS * sharers)))
-    tile_rows = n if in_tile else CHUNK
-    if inner <= widest:
-        width = inner if reads_x else min(widest, inner * planes)
-        return width, tile_rows, -(-planes // (width // inner))
-    width = -(-inner // (-(-inner // widest) * lanes)) * lanes
-    return width, tile_rows, -(-inner // width) * planes
 
 
 def _offsets(outer: Dims) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import FLOATS, OPS, assert_exact, call, same_bits
 
-from fastsoftmax.engine import SHORT, SHORT_IF_COLLIDING
+from fastsoftmax.routes import SHORT, SHORT_IF_COLLIDING
 
 N = 264  # rows of five chunks, the last one of 8
 FAR = {np.float32: 60.0, np.float64: 500.0}

@@ -6,7 +6,7 @@ from helpers import FLOATS, OPS, assert_exact, call, same_bits
 from test_columns import columns_of_many_kinds
 
 import fastsoftmax
-from fastsoftmax.engine import folded_width
+from fastsoftmax.routes import folded_width
 
 COUNTS = (2, 3, 5, 8, 10, 16, 17, 23, 33, 48)
 ODD = (11, 12)  # of many kinds: those with NaN and inf

@@ -1,0 +1,147 @@
+"""Which kernels suit the shape, type and strides of an array, and how columns are cut into strips."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastsoftmax import arrays
+from fastsoftmax.kernels import columns, folded_columns, narrow, rows, short_columns, short_rows
+from fastsoftmax.kernels.strips import CHUNK
+from fastsoftmax.simd import READS_FLOAT16
+
+WIDEST = 4096  # bytes of a row that make a strip of columns
+KEPT_OUT, KEPT_TILE = 2, 4  # by how much narrower they are where softmax keeps its terms in the result, in the tile
+NEAR = 2**19  # bytes of such terms that a strip has: with as many of x they should stay in a near cache ...
+LEAST = 512  # ... but not where a strip would have fewer bytes of a row
+STRIPS = 4  # for each thread at least, unless they would be too narrow
+NARROWEST = 64  # columns of a plane that do not share a strip with those of others
+SHORT = {"softmax": 200, "log_softmax": 64, "logsumexp": 32}  # elements at most of columns done as narrow rows are, ...
+SHORT_IF_LARGE, LARGE = 32, 2**24  # ... of so many bytes, which come from memory: longer pieces of rows suit it, ...
+SHORT_IF_COLLIDING, COLLIDING = 24, 1024  # ... and where a multiple of so many bytes is between: a cache has no room
+FOLDED = 512  # bytes of a row of a folded matrix at most; half of them in a small one, ...
+SMALL_FOLDED = 2**14  # ... of less elements than this; twice as many where they make no whole vectors
+LEAST_FOLDED = {8: 2**10, 24: 6000, 63: 2**20}  # elements of a folded matrix at least, of up to so many columns, ...
+LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
+TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
+
+ROWS = {narrow: "narrow rows", short_rows: "short rows", rows: "rows"}  #: what kernels are for
+COLUMNS = {short_columns: "short columns", folded_columns: "folded columns", columns: "columns"}
+
+
+def reads(dtype: np.dtype[Any]) -> bool:
+    """Tell whether tuned kernels read and write this type."""
+    is_half = arrays.is_half(dtype) and (READS_FLOAT16 or dtype != np.float16)
+    return dtype in arrays.NATIVE or (is_half and dtype.isnative)
+
+
+def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:
+    """Return the module of kernels for so many rows of n elements."""
+    is_narrow, is_short = narrow.is_narrow(many, n, compute_type), short_rows.is_short(many, n, compute_type)
+    if is_short and not (is_narrow and op == "logsumexp"):  # of which nothing must be transposed back
+        return short_rows
+    return narrow if is_narrow else rows
+
+
+def are_short(op: str, n: int, in_all: int, dtype: np.dtype[Any], pitches: tuple[int, ...]) -> bool:
+    """Tell whether columns of n elements, rows so far apart, are to be done as narrow rows."""
+    limit = SHORT[op]
+    if n * in_all * dtype.itemsize >= LARGE:
+        limit = min(limit, SHORT_IF_LARGE)
+    if any(pitch * dtype.itemsize % COLLIDING == 0 for pitch in pitches):
+        limit = SHORT_IF_COLLIDING
+    return n <= limit
+
+
+def folded_width(n: int, inner: int, dtype: np.dtype[Any]) -> int:
+    """Return the columns of a folded matrix of n * inner elements: as many rows as make whole vectors, or nearly.
+
+    Vectors one below the other should not all want the same places in a cache: so no multiple of 256 bytes.
+    """
+    itemsize = arrays.compute_type(dtype).itemsize
+    is_small, whole = n * inner < SMALL_FOLDED, math.lcm(inner, 64 // itemsize)
+    widest = FOLDED // itemsize // (2 if is_small else 1)
+    if whole > widest:
+        widest *= 1 if is_small else 2
+        return max(1, widest // inner) * inner
+    times = widest // whole
+    return whole * (times - 1 if times > 1 and whole * times * itemsize % 256 == 0 else times)
+
+
+def are_folded(op: str, n: int, inner: int, pitches: tuple[int, ...]) -> bool:
+    """Tell whether matrices of so few columns are to be folded: their rows must lie behind one another."""
+    if inner >= NARROWEST or any(pitch != inner for pitch in pitches):
+        return False
+    least = min(least for columns, least in LEAST_FOLDED.items() if inner <= columns)
+    return n * inner >= (min(least, LEAST_FOLDED_SOFTMAX) if op == "softmax" else least)
+
+
+def column_kernels(op: str, n: int, inner: int, in_all: int, dtype: np.dtype[Any], pitches: tuple[int, int]) -> Any:
+    """Return the module of kernels for columns of n elements, rows of x and of the result so far apart."""
+    known = pitches[:1] if op == "logsumexp" else pitches
+    if are_short(op, n, in_all, dtype, known):
+        return short_columns
+    return folded_columns if are_folded(op, n, inner, known) else columns
+
+
+def has_room_for_terms(kernels: Any, inner: int, pitches: tuple[int, int], dtype: np.dtype[Any]) -> bool:
+    """Tell whether softmax of columns, rows of x and of its result so far apart, should keep its terms in the result.
+
+    Not where a cache finds the same place for all elements of a column; nor are narrow planes worth it, but folded.
+    """
+    if kernels is folded_columns:
+        return True
+    collide = any(pitch * dtype.itemsize % 4096 == 0 for pitch in pitches)
+    return dtype in arrays.NATIVE and inner >= NARROWEST and not collide
+
+
+def strips(
+    op: str, n: int, inner: int, planes: int, dtype: np.dtype[Any], in_out: bool, sharers: int, kernels: Any
+) -> tuple[int, int, int]:
+    """Return how many columns make a strip, how many rows of it a tile holds, and how many strips there are.
+
+    `in_out` tells that softmax may keep its terms in the result; `sharers` is how many threads share the strips. Narrow
+    planes share a strip. A column's result does not depend on any of this.
+    """
+    if kernels is folded_columns:
+        return folded_width(n, inner, dtype), 0, planes
+    itemsize = arrays.compute_type(dtype).itemsize
+    lanes = 64 // itemsize
+    reads_x = dtype in arrays.NATIVE and inner >= NARROWEST
+    in_tile = op == "softmax" and not in_out and n <= TALL
+    widest = WIDEST // itemsize
+    if op == "softmax" and (in_out or in_tile) and kernels is columns:
+        widest //= KEPT_OUT if in_out else KEPT_TILE
+        widest = min(widest, max(LEAST, NEAR // n) // itemsize)
+    if sharers > 1:
+        widest = min(widest, max(NARROWEST, inner * planes // (STRIPS * sharers)))
+    tile_rows = n if in_tile else CHUNK
+    if inner <= widest:
+        width = inner if reads_x else min(widest, inner * planes)
+        return width, tile_rows, -(-planes // (width // inner))
+    width = -(-inner // (-(-inner // widest) * lanes)) * lanes
+    return width, tile_rows, -(-inner // width) * planes
+
+
+def cut_columns(
+    op: str,
+    n: int,
+    inner: int,
+    planes: int,
+    in_all: int,
+    dtype: np.dtype[Any],
+    pitches: tuple[int, int],
+    in_place: bool,
+    sharers: int,
+) -> tuple[Any, tuple[int, int, int], int]:
+    """Return the kernel for columns, (width, tile_rows, in_out) as it wants them, and how many strips there are.
+
+    There are `in_all` columns of n elements, of which `planes` times `inner` are done at a time; rows of x and of the
+    result are `pitches` apart, and `sharers` is how many threads share the strips.
+    """
+    kernels = column_kernels(op, n, inner, in_all, dtype, pitches)
+    in_out = not in_place and has_room_for_terms(kernels, inner, pitches, dtype)
+    width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
+    return getattr(kernels, op + "_columns"), (width, tile_rows, int(in_out)), blocks
