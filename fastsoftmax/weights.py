@@ -17,7 +17,6 @@ from fastsoftmax.arrays import Array
 from fastsoftmax.kernels.weighted import weighted_logsumexp_rows
 
 TILE = 2**15
-LARGEST = 2.0**100  # of a weight; its inverse is the smallest
 CANCELS = 2.0**-30  # a sum so small beside its terms may hide what equal elements cancel: they are merged
 
 
@@ -47,10 +46,11 @@ def weighted_logsumexp(
                 weights[~keep[index].reshape(weights.shape)] = 0.0
             place = result[first:last], sign[first:last]
             left = np.empty(last - first)
-            odd = _is_odd(x, weights)
             _run_kernel(x, weights, *place, left)
-            for r in np.flatnonzero((left < CANCELS) & (np.count_nonzero(weights, axis=1) > 2) & ~odd):
-                _run_kernel(*_merged(x[r], weights[r]), *(part[r : r + 1] for part in (*place, left)))
+            odd = left < 0
+            for r in np.flatnonzero((left < CANCELS) & ~odd):
+                if np.count_nonzero(weights[r]) > 2:
+                    _run_kernel(*_merged(x[r], weights[r]), *(part[r : r + 1] for part in (*place, left)))
             if odd.any():
                 values = plain.logsumexp(x[odd], weights[odd], (1,), None, result.dtype, True)
                 for part, value in zip(place, values, strict=True):
@@ -79,11 +79,3 @@ def _as_rows(a: Array, rows: int) -> Array:
     copy = np.empty(a.shape)
     arrays.write(copy, a)
     return copy.reshape(rows, -1)
-
-
-def _is_odd(x: Array, weights: Array) -> Array:
-    """Tell which rows are not for the kernel."""
-    size = np.abs(weights)
-    usual = (size == 0) | ((size >= 1 / LARGEST) & (size <= LARGEST))
-    odd: Array = (~usual | (x == np.inf)).any(axis=1)
-    return odd

@@ -22,37 +22,46 @@ from fastsoftmax.simd import (
     sum_lanes,
 )
 
+LEAST, LARGEST = 2.0**-100, 2.0**100  # of a weight
+
 
 @kernel("in", "in", "reals", "reals", "reals", "int", "int")
 def weighted_logsumexp_rows(x, weights, result, sign, left, rows, n):
-    """Write the logarithm and the sign of each row, and what is left of its terms: |their sum| / sum of their sizes."""
+    """Write the logarithm and the sign of each row, and what is left of its terms: |their sum| / sum of their sizes.
+
+    That is -1, and nothing else is written, of a row that is not for this kernel.
+    """
     high, low = log2e_wide(1.0)
     zero = splat_wide(0.0)
     for r in range(rows):
         start = r * n
-        top, nans = splat_wide(-math.inf), 0
+        top, nans, unusual = splat_wide(-math.inf), 0, 0
         for i in range(0, n, WIDE):
             counts = keep_first(load_first_wide(weights, start + i, n - i), n - i)
             v = select(counts == 0.0, -math.inf, load_first_wide(x, start + i, n - i))
             nans += WIDE - count_set(v == v) + WIDE - count_set(counts == counts)
+            size = absolute(counts)
+            outside = select(size < LEAST, size, select(size < LARGEST, zero, 1.0))  # 0 is not, NaN is
+            unusual += WIDE - count_set(outside == 0.0) + count_set(v == math.inf)
             top = larger(v, top)
         maximum = float(largest(top))
         shift = maximum if math.isfinite(maximum) else 0.0
-        total, lost, sizes = 0.0, 0.0, zero
+        total, lost, sizes = zero, zero, zero
         for i in range(0, n, WIDE):
             counts = keep_first(load_first_wide(weights, start + i, n - i), n - i)
             v = select(counts == 0.0, -math.inf, load_first_wide(x, start + i, n - i))
             e, e_low = lifted_exponential(v, shift, high, low)
             product = counts * e
-            part, part_low = sum_lanes(product, fma(counts, e, zero - product) + counts * e_low)
-            total, lost = add_exactly(total, lost + part_low, part)
+            total, lost = add_exactly(total, lost + (fma(counts, e, zero - product) + counts * e_low), product)
             sizes = sizes + absolute(product)
-        total += lost
-        size, _ = sum_lanes(sizes, zero)
-        left[r] = abs(total) / size if size > 0.0 else 1.0
-        if nans > 0:
+        (sum_of_all, rest), (size, _) = sum_lanes(total, lost), sum_lanes(sizes, zero)
+        sum_of_all += rest
+        left[r] = abs(sum_of_all) / size if size > 0.0 else 1.0
+        if unusual > 0:
+            left[r] = -1.0
+        elif nans > 0:
             result[r], sign[r] = math.nan, math.nan
-        elif total == 0.0:
+        elif sum_of_all == 0.0:
             result[r], sign[r] = -math.inf, 0.0
         else:
-            result[r], sign[r] = math.log(abs(total) * 2.0**-LIFT) + shift, math.copysign(1.0, total)
+            result[r], sign[r] = math.log(abs(sum_of_all) * 2.0**-LIFT) + shift, math.copysign(1.0, sum_of_all)
