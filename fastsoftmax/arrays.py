@@ -191,11 +191,17 @@ def write(out: Array, values: Array) -> None:
         np.copyto(out, values, casting="unsafe")
 
 
+def storage_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type as which kernels know a type: uint16 for float16, int16 for bfloat16."""
+    if dtype == np.float16:
+        return np.dtype(np.uint16)
+    return np.dtype(np.int16) if is_bfloat16(dtype) else dtype
+
+
 def storage(a: Array) -> Array:
-    """Return the array as kernels know it: float16 as uint16, bfloat16 as int16."""
-    if a.dtype == np.float16:
-        return a.view(np.uint16)
-    return a.view(np.int16) if is_bfloat16(a.dtype) else a
+    """Return the array as kernels know it."""
+    stored = storage_type(a.dtype)
+    return a if stored is a.dtype else a.view(stored)
 
 
 def base_of(a: Array) -> Array:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastsoftmax import team, threads
-from fastsoftmax.arrays import Array, compute_name, maker_of, storage
+from fastsoftmax.arrays import Array, compute_name, maker_of, storage, storage_type
 from fastsoftmax.engine import (
     LONG,
     PAST_CACHES,
@@ -23,7 +23,7 @@ from fastsoftmax.engine import (
     THREADED,
 )
 from fastsoftmax.jit import Kernel
-from fastsoftmax.kernels.long_row import LongRow
+from fastsoftmax.kernels.long_row import run_long_rows
 from fastsoftmax.kernels.rows import ROW_PARAMETERS
 from fastsoftmax.routes import cut_columns, reads, row_kernels
 from fastsoftmax.team import AT_ONCE
@@ -123,7 +123,7 @@ def _plan(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], keep
         return _plan_of_long_rows(op, shape, axis, dtype, keepdims)
     is_large = math.prod(shape) >= THREADED
     result = steps.full_shape if keepdims else steps.shape
-    return _runner(steps, storage(np.empty(0, dtype)).dtype), result, maker_of(result), is_large
+    return _runner(steps, storage_type(dtype)), result, maker_of(result), is_large
 
 
 def _plan_of_long_rows(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], keepdims: bool) -> Plan | None:
@@ -140,8 +140,7 @@ def _plan_of_long_rows(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dty
 
     def run(x: Array, out: Array, temperature: float) -> None:
         x, out = storage(x.ravel()), storage(out.ravel())
-        for r in range(math.prod(kept)):
-            LongRow(op, x, r * n, out, r * step, n, temperature, in_place=False, threaded=True).run()
+        run_long_rows(op, x, 0, n, out, 0, step, math.prod(kept), n, temperature, in_place=False, threaded=True)
 
     return run, result, maker_of(result), False
 

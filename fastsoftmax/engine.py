@@ -20,7 +20,7 @@ import numpy as np
 
 from fastsoftmax import arrays, routes, team, threads
 from fastsoftmax.arrays import Array
-from fastsoftmax.kernels.long_row import LongRow
+from fastsoftmax.kernels.long_row import run_long_rows
 from fastsoftmax.kernels.masks import replace_where_unset
 from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_LARGE, OUT_IS_X
 from fastsoftmax.ladder import Way
@@ -98,8 +98,8 @@ class Work:
         if self._rows():
             return "long rows" if self.way.tuned and self.n > LONG else routes.ROWS.get(self._row_kernels(), "rows")
         if columns := self._columns():
-            _, _, (n, *pitches), inner = columns
-            kernels = column_kernels(self.op, n, inner, self.x.size // n, self.x.dtype, (pitches[0], pitches[1]))
+            _, _, (n, x_pitch, out_pitch), inner = columns
+            kernels = column_kernels(self.op, n, inner, self.x.size // n, self.x.dtype, (x_pitch, out_pitch))
             return routes.COLUMNS[kernels]
         return "tiles"
 
@@ -152,12 +152,10 @@ class Work:
     ) -> None:
         """Run a kernel over rows at constant steps, cut into tasks if threads are to share them."""
         n, temperature = self.n, self.temperature
-        if self.way.tuned and n > LONG:
-            for r in range(rows):
-                place = x, x_start + r * x_step, out, out_start + r * out_step
-                LongRow(self.op, *place, n, temperature, self._in_place(), self.threaded).run()
-            return
         before = x, x_start, x_step, out, out_start, out_step
+        if self.way.tuned and n > LONG:
+            run_long_rows(self.op, *before, rows, n, temperature, self._in_place(), self.threaded)
+            return
         behind = n, self._kind_of_out(), temperature
         team.share(self._row_kernel(), x.dtype, rows, n, before, behind, threaded=self.threaded)
 

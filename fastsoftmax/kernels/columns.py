@@ -87,18 +87,29 @@ def is_far(out, elements):
     return not WRITES_WHOLE_LINES or elements > LINES_IN_CACHES * in_a_line(out)
 
 
-# --- softmax --------------------------------------------------------------------------------------------------------
-
-
 @inline
-def softmax_of_odd(x, n, strip, has_odd, kept, temperature):
-    """Return how many columns the fast way cannot do, and what softmax of them is, in rows."""
+def results_of_odd(careful, x, n, strip, has_odd, kept, temperature):
+    """Return how many columns the fast way cannot do, and their results, in rows, as a careful way has them."""
     odd = count_odd(kept, strip, has_odd)
     rows = empty_like(x.data, odd * n)
     copy_odd_columns(x, n, strip, odd, kept, rows)
     for k in range(odd):
-        careful_softmax(rows, k * n, n, rows, k * n, temperature)
+        careful(rows, k * n, n, rows, k * n, temperature)
     return odd, rows
+
+
+@inline
+def room_for(x, width, tile_rows):
+    """Return room for what is kept of the columns of a strip and for rows of a tile, and what is kept, as such.
+
+    The arrays must be kept alive by the kernel.
+    """
+    room = width + 2 * lanes(x)
+    numbers, tile_room = empty(x, KEPT * room), empty(x, tile_rows * room)
+    return numbers, tile_room, Kept(pointer_to(numbers), empty_wide(SUMS * room), room)
+
+
+# --- softmax --------------------------------------------------------------------------------------------------------
 
 
 @kernel(*PARAMETERS)
@@ -112,18 +123,16 @@ def softmax_columns(
     likewise. Terms are kept there where that is possible and `in_out` is 1, or in a tile of so many rows.
     """
     high, low = log2e_over(x, temperature)
-    room = width + 2 * lanes(x)
-    numbers, sums = empty(x, KEPT * room), empty_wide(SUMS * room)
-    tile_room = empty(x, (CHUNK + tile_rows) * room)
+    numbers, tile_room, kept = room_for(x, width, CHUNK + tile_rows)
     magic_pitch = (width + lanes(x) - 1) // lanes(x) * lanes(x)
     magic_room = empty(x, chunks_of(n) * magic_pitch + lanes(x))
-    kept, magics = Kept(pointer_to(numbers), sums, room), Matrix(pointer_to(magic_room), 0, 0, magic_pitch)
+    magics = Matrix(pointer_to(magic_room), 0, 0, magic_pitch)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     all_out = Matrix(pointer_to(out), out_start, out_outer, out_pitch)
     for block in range(first, last):
         strip = strip_of(block, width, inner, all_planes)
         x_here, out_here = part_of(all_x, strip), part_of(all_out, strip)
-        tile = Matrix(pointer_to(tile_room), 0, strip.count, room)
+        tile = Matrix(pointer_to(tile_room), 0, strip.count, kept.room)
         keeps_in_out = can_be_read(x_here, strip) and in_out == 1
         is_kept = keeps_in_out or n <= tile_rows
         terms = either(out_here, rows_from(tile, CHUNK), keeps_in_out)
@@ -145,31 +154,20 @@ def softmax_columns(
             keep_magics(kept, slots, rows_from(magics, c))
         has_odd = keep_inverses(kept, slots, high)
         settle_all(kept, strip, column)
-        odd, results_of_odd = softmax_of_odd(x_here, n, strip, has_odd, kept, temperature)
+        odd, rows_of_odd = results_of_odd(careful_softmax, x_here, n, strip, has_odd, kept, temperature)
         mode = flush_small()
         if is_kept:
             write_shares(terms, out_here, n, strip, column, magics, kept)
         else:
             write_quotients(x_here, out_here, n, strip, high, low, kept)
         restore(mode)
-        write_odd_columns(results_of_odd, out_here, n, strip, odd, kept)
+        write_odd_columns(rows_of_odd, out_here, n, strip, odd, kept)
     keep_alive(numbers)
     keep_alive(tile_room)
     keep_alive(magic_room)
 
 
 # --- log_softmax ----------------------------------------------------------------------------------------------------
-
-
-@inline
-def log_softmax_of_odd(x, n, strip, has_odd, kept, temperature):
-    """Return how many columns the fast way cannot do, and what log_softmax of them is, in rows."""
-    odd = count_odd(kept, strip, has_odd)
-    rows = empty_like(x.data, odd * n)
-    copy_odd_columns(x, n, strip, odd, kept, rows)
-    for k in range(odd):
-        careful_log_softmax(rows, k * n, n, rows, k * n, temperature)
-    return odd, rows
 
 
 @kernel(*PARAMETERS)
@@ -179,15 +177,12 @@ def log_softmax_columns(
 ):  # fmt: skip
     """Write log_softmax of the strips first to last, which lie as in `softmax_columns`."""
     high, low = log2e_over(x, temperature)
-    room = width + 2 * lanes(x)
-    numbers, sums = empty(x, KEPT * room), empty_wide(SUMS * room)
-    tile_room = empty(x, CHUNK * room)
-    kept = Kept(pointer_to(numbers), sums, room)
+    numbers, tile_room, kept = room_for(x, width, CHUNK)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     all_out = Matrix(pointer_to(out), out_start, out_outer, out_pitch)
     for block in range(first, last):
         strip = strip_of(block, width, inner, all_planes)
-        tile = Matrix(pointer_to(tile_room), 0, strip.count, room)
+        tile = Matrix(pointer_to(tile_room), 0, strip.count, kept.room)
         x_here, out_here = part_of(all_x, strip), part_of(all_out, strip)
         out_soon = out_here if n * width <= FETCHED * lanes(x) else always_the_first(out_here)
         slots, column = sum_strip(
@@ -195,9 +190,9 @@ def log_softmax_columns(
         )
         has_odd = keep_logs(kept, slots, high, temperature)
         settle_all(kept, strip, column)
-        odd, results_of_odd = log_softmax_of_odd(x_here, n, strip, has_odd, kept, temperature)
+        odd, rows_of_odd = results_of_odd(careful_log_softmax, x_here, n, strip, has_odd, kept, temperature)
         subtract_logs(x_here, out_here, n, strip, temperature, kept)
-        write_odd_columns(results_of_odd, out_here, n, strip, odd, kept)
+        write_odd_columns(rows_of_odd, out_here, n, strip, odd, kept)
     keep_alive(numbers)
     keep_alive(tile_room)
 
@@ -242,14 +237,12 @@ def logsumexp_columns(
 ):  # fmt: skip
     """Write logsumexp of the strips first to last to out[out_start + p * out_outer + column]."""
     high, low = log2e_over(x, 1.0)
-    room = width + 2 * lanes(x)
-    numbers, sums = empty(x, KEPT * room), empty_wide(SUMS * room)
-    tile_room, row = empty(x, CHUNK * room), empty_like(x, n)
-    kept = Kept(pointer_to(numbers), sums, room)
+    numbers, tile_room, kept = room_for(x, width, CHUNK)
+    row = empty_like(x, n)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     for block in range(first, last):
         strip = strip_of(block, width, inner, all_planes)
-        tile = Matrix(pointer_to(tile_room), 0, strip.count, room)
+        tile = Matrix(pointer_to(tile_room), 0, strip.count, kept.room)
         _, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, None, kept, high, low, None)
         to = out_start + strip.plane * out_outer + strip.column
         write_logs_of_sums(part_of(all_x, strip), n, strip, column, kept, high, row, out, to, out_outer)

@@ -7,24 +7,23 @@ a pivot of its own, and united. What is left of the last row comes as a chunk of
 Error bounds, in units in the last place: softmax 2, log_softmax 2, logsumexp 1 (one ulp of 1.0 near 0).
 """
 
+import collections
 import math
 
 from fastsoftmax.jit import inline, kernel
+from fastsoftmax.kernels.careful import careful_log_softmax, careful_softmax
 from fastsoftmax.kernels.column_logs import keep_logs
 from fastsoftmax.kernels.column_pivots import (
     FLOOR,
     HELD,
     HELD_OUT,
-    KEPT,
     LARGEST,
     LOST,
     MAGIC,
     PART,
     PART_LOST,
     PART_REST,
-    SUMS,
     TOTAL,
-    Kept,
     clear,
     keep,
     keep_sums,
@@ -46,8 +45,8 @@ from fastsoftmax.kernels.columns import (
     PARAMETERS,
     always_the_first,
     is_far,
-    log_softmax_of_odd,
-    softmax_of_odd,
+    results_of_odd,
+    room_for,
     write_logs_of_sums,
 )
 from fastsoftmax.kernels.exponential import add_exactly, factored_exponential, log2e_over
@@ -69,7 +68,6 @@ from fastsoftmax.simd import (
     WIDE,
     empty,
     empty_like,
-    empty_wide,
     flush_small,
     keep_alive,
     lanes,
@@ -81,16 +79,44 @@ from fastsoftmax.simd import (
     store,
 )
 
+#: Columns of a plane as it is, and folded, as strips; the whole rows of the latter, and the elements that are left.
+Fold = collections.namedtuple("Fold", "plane strip rows rest")
+
 
 @inline
-def bring_chunk(x, c, rows, rest, strip, tile):
-    """Return where vectors of a chunk of so many rows can be read, and its rows; the last is the rest, in one row."""
-    first, count = chunk_of(c, rows)
+def fold_of(n, inner, width):
+    """Return how planes of n times `inner` elements are folded to rows of `width`."""
+    rows = n * inner // width
+    return Fold(Strip(0, 1, 0, inner), Strip(0, 1, 0, width), rows, n * inner - rows * width)
+
+
+@inline
+def folded(data, start, fold):
+    """Return the folded matrix that begins at data[start]."""
+    return Matrix(data, start, 0, fold.strip.count)
+
+
+@inline
+def unfolded(matrix, fold):
+    """Return the matrix as it is."""
+    return Matrix(matrix.data, matrix.start, 0, fold.plane.count)
+
+
+@inline
+def piece_of(fold, is_rest):
+    """Return (first row, rows, strip) of the whole rows of a folded matrix, or of what is left."""
+    return (fold.rows, 1, Strip(0, 1, 0, fold.rest)) if is_rest else (0, fold.rows, fold.strip)
+
+
+@inline
+def bring_chunk(x, c, fold, tile):
+    """Return where vectors of a chunk can be read, and its rows; the last is the rest, in one row."""
+    first, count = chunk_of(c, fold.rows)
     if count > 0:
-        return bring(rows_from(x, first), count, strip, tile), count
-    for j in range(0, strip.count, lanes(tile.data)):
-        left = min(lanes(tile.data), max(rest - j, 0))
-        store(tile.data, tile.start + j, load_first(x.data, x.start + rows * x.pitch + j, left))
+        return bring(rows_from(x, first), count, fold.strip, tile), count
+    for j in range(0, fold.strip.count, lanes(tile.data)):
+        left = min(lanes(tile.data), max(fold.rest - j, 0))
+        store(tile.data, tile.start + j, load_first(x.data, x.start + fold.rows * x.pitch + j, left))
     return either(x, tile, False), 1
 
 
@@ -104,11 +130,11 @@ def settle_sums(kept, strip, last):
 
 
 @inline
-def terms_of_chunk(terms, tile, c, rows, keeps):
+def terms_of_chunk(terms, tile, c, fold, keeps):
     """Return where the terms of a chunk go, unless `terms` is None: what is not kept, as of the rest, no one reads."""
     if terms is None:
         return None
-    return either(rows_from(terms, c * CHUNK), rows_from(tile, CHUNK), keeps and c < chunks_of(rows))
+    return either(rows_from(terms, c * CHUNK), rows_from(tile, CHUNK), keeps and c < chunks_of(fold.rows))
 
 
 @inline
@@ -174,25 +200,26 @@ def unite(kept, columns, width, holds, high, low):
 
 
 @inline
-def sum_folded(x, rows, rest, strip, tile, terms, keeps, out, magics, columns, holds, kept, high, low):
+def sum_folded(x, fold, tile, terms, keeps, out, magics, holds, kept, high, low):
     """Sum the columns of a folded matrix, and unite those that are shares of the same; `out` is fetched meanwhile.
 
     Unless `terms` is None, that is where terms of rows are kept if `keeps` says so, and `magics` where the pivots of
-    each chunk are.
+    each chunk are. Returns where its slots end, and its last vector begins.
     """
+    strip = fold.strip
     slots, last = slots_of(kept.numbers, strip), last_column(x, strip)
     clear(kept, slots)
     varies = False
-    for c in range(chunks_of(rows) + min(rest, 1)):
-        source, count = bring_chunk(x, c, rows, rest, strip, tile)
+    for c in range(chunks_of(fold.rows) + min(fold.rest, 1)):
+        source, count = bring_chunk(x, c, fold, tile)
         x_soon = soon_wanted(rows_from(x, (c + 1) * CHUNK), strip, slots)
         soon = x_soon, None if out is None else soon_wanted(rows_from(out, (c + 1) * CHUNK), strip, slots)
-        terms_here = terms_of_chunk(terms, tile, c, rows, keeps)
+        terms_here = terms_of_chunk(terms, tile, c, fold, keeps)
         varies = sum_chunk(source, count, slots, last, c == 0, varies, terms_here, holds, kept, high, low, soon)
         if terms is not None:
             keep_magics(kept, slots, rows_from(magics, c))
     settle_sums(kept, strip, last)
-    unite(kept, columns, strip.count, holds, high, low)
+    unite(kept, fold.plane.count, strip.count, holds, high, low)
     return slots, last
 
 
@@ -208,33 +235,27 @@ def softmax_columns(
     nothing.
     """
     high, low = log2e_over(x, temperature)
-    room = width + 2 * lanes(x)
-    numbers, sums, tile_room = empty(x, KEPT * room), empty_wide(SUMS * room), empty(x, 2 * CHUNK * room)
-    rows = n * inner // width
-    rest = n * inner - rows * width
-    magic_room = empty(x, (chunks_of(rows) + 1) * room)
-    kept, magics = Kept(pointer_to(numbers), sums, room), Matrix(pointer_to(magic_room), 0, 0, room)
-    tile, folded, plane = Matrix(pointer_to(tile_room), 0, width, room), Strip(0, 1, 0, width), Strip(0, 1, 0, inner)
+    fold = fold_of(n, inner, width)
+    numbers, tile_room, kept = room_for(x, width, 2 * CHUNK)
+    magic_room = empty(x, (chunks_of(fold.rows) + 1) * kept.room)
+    magics, tile = Matrix(pointer_to(magic_room), 0, 0, kept.room), Matrix(pointer_to(tile_room), 0, width, kept.room)
     for p in range(first, last):
-        x_here = Matrix(pointer_to(x), x_start + p * x_outer, 0, width)
-        out_here = Matrix(pointer_to(out), out_start + p * out_outer, 0, width)
-        keeps = can_be_read(x_here, folded) and in_out == 1
+        x_here = folded(pointer_to(x), x_start + p * x_outer, fold)
+        out_here = folded(pointer_to(out), out_start + p * out_outer, fold)
+        keeps = can_be_read(x_here, fold.strip) and in_out == 1
         soon = out_here if keeps and is_far(out, n * inner) else always_the_first(out_here)
-        slots, column = sum_folded(
-            x_here, rows, rest, folded, tile, out_here, keeps, soon, magics, inner, None, kept, high, low
-        )
+        slots, column = sum_folded(x_here, fold, tile, out_here, keeps, soon, magics, None, kept, high, low)
         has_odd = keep_inverses(kept, slots, high)
-        of_x, of_out = Matrix(x_here.data, x_here.start, 0, inner), Matrix(out_here.data, out_here.start, 0, inner)
-        odd, results_of_odd = softmax_of_odd(of_x, n, plane, has_odd, kept, temperature)
+        of_x = unfolded(x_here, fold)
+        odd, rows_of_odd = results_of_odd(careful_softmax, of_x, n, fold.plane, has_odd, kept, temperature)
         mode = flush_small()
         if keeps:
-            write_shares(out_here, out_here, rows, folded, column, magics, kept)
-        for part in range(1 if keeps else 0, 2):
-            many, strip = (rows, folded) if part == 0 else (1, Strip(0, 1, 0, rest))
-            begin = part * rows
-            write_quotients(rows_from(x_here, begin), rows_from(out_here, begin), many, strip, high, low, kept)
+            write_shares(out_here, out_here, fold.rows, fold.strip, column, magics, kept)
+        for is_rest in range(keeps, 2):
+            begin, rows, strip = piece_of(fold, is_rest)
+            write_quotients(rows_from(x_here, begin), rows_from(out_here, begin), rows, strip, high, low, kept)
         restore(mode)
-        write_odd_columns(results_of_odd, of_out, n, plane, odd, kept)
+        write_odd_columns(rows_of_odd, unfolded(out_here, fold), n, fold.plane, odd, kept)
     keep_alive(numbers)
     keep_alive(tile_room)
     keep_alive(magic_room)
@@ -247,24 +268,20 @@ def log_softmax_columns(
 ):  # fmt: skip
     """Write log_softmax of the planes first to last, folded as in `softmax_columns`."""
     high, low = log2e_over(x, temperature)
-    room = width + 2 * lanes(x)
-    numbers, sums, tile_room = empty(x, KEPT * room), empty_wide(SUMS * room), empty(x, CHUNK * room)
-    rows = n * inner // width
-    rest = n * inner - rows * width
-    kept = Kept(pointer_to(numbers), sums, room)
-    tile, folded, plane = Matrix(pointer_to(tile_room), 0, width, room), Strip(0, 1, 0, width), Strip(0, 1, 0, inner)
+    fold = fold_of(n, inner, width)
+    numbers, tile_room, kept = room_for(x, width, CHUNK)
+    tile = Matrix(pointer_to(tile_room), 0, width, kept.room)
     for p in range(first, last):
-        x_here = Matrix(pointer_to(x), x_start + p * x_outer, 0, width)
-        out_here = Matrix(pointer_to(out), out_start + p * out_outer, 0, width)
-        slots, _ = sum_folded(x_here, rows, rest, folded, tile, None, False, None, None, inner, True, kept, high, low)
+        x_here = folded(pointer_to(x), x_start + p * x_outer, fold)
+        out_here = folded(pointer_to(out), out_start + p * out_outer, fold)
+        slots, _ = sum_folded(x_here, fold, tile, None, False, None, None, True, kept, high, low)
         has_odd = keep_logs(kept, slots, high, temperature)
-        of_x, of_out = Matrix(x_here.data, x_here.start, 0, inner), Matrix(out_here.data, out_here.start, 0, inner)
-        odd, results_of_odd = log_softmax_of_odd(of_x, n, plane, has_odd, kept, temperature)
-        for part in range(2):
-            many, strip = (rows, folded) if part == 0 else (1, Strip(0, 1, 0, rest))
-            begin = part * rows
-            subtract_logs(rows_from(x_here, begin), rows_from(out_here, begin), many, strip, temperature, kept)
-        write_odd_columns(results_of_odd, of_out, n, plane, odd, kept)
+        of_x = unfolded(x_here, fold)
+        odd, rows_of_odd = results_of_odd(careful_log_softmax, of_x, n, fold.plane, has_odd, kept, temperature)
+        for is_rest in range(2):
+            begin, rows, strip = piece_of(fold, is_rest)
+            subtract_logs(rows_from(x_here, begin), rows_from(out_here, begin), rows, strip, temperature, kept)
+        write_odd_columns(rows_of_odd, unfolded(out_here, fold), n, fold.plane, odd, kept)
     keep_alive(numbers)
     keep_alive(tile_room)
 
@@ -276,17 +293,13 @@ def logsumexp_columns(
 ):  # fmt: skip
     """Write logsumexp of the planes first to last to out[out_start + p * out_outer + column]."""
     high, low = log2e_over(x, 1.0)
-    room = width + 2 * lanes(x)
-    numbers, sums, tile_room = empty(x, KEPT * room), empty_wide(SUMS * room), empty(x, CHUNK * room)
-    row = empty_like(x, n)
-    rows = n * inner // width
-    rest = n * inner - rows * width
-    kept = Kept(pointer_to(numbers), sums, room)
-    tile, folded, plane = Matrix(pointer_to(tile_room), 0, width, room), Strip(0, 1, 0, width), Strip(0, 1, 0, inner)
+    fold = fold_of(n, inner, width)
+    numbers, tile_room, kept = room_for(x, width, CHUNK)
+    row, tile = empty_like(x, n), Matrix(pointer_to(tile_room), 0, width, kept.room)
     for p in range(first, last):
-        x_here = Matrix(pointer_to(x), x_start + p * x_outer, 0, width)
-        sum_folded(x_here, rows, rest, folded, tile, None, False, None, None, inner, None, kept, high, low)
-        of_x = Matrix(x_here.data, x_here.start, 0, inner)
-        write_logs_of_sums(of_x, n, plane, inner, kept, high, row, out, out_start + p * out_outer, 0)
+        x_here = folded(pointer_to(x), x_start + p * x_outer, fold)
+        sum_folded(x_here, fold, tile, None, False, None, None, None, kept, high, low)
+        of_x, to = unfolded(x_here, fold), out_start + p * out_outer
+        write_logs_of_sums(of_x, n, fold.plane, inner, kept, high, row, out, to, 0)
     keep_alive(numbers)
     keep_alive(tile_room)

@@ -358,3 +358,13 @@ class LongRow:
     def _room_for_sums(self) -> Any:
         """Return room for the sums of all pieces, and a number that is NaN where they are of no use."""
         return np.zeros(SUMS * self.pieces + 1)
+
+
+def run_long_rows(
+    op: str, x: Any, x_start: int, x_step: int, out: Any, out_start: int, out_step: int,
+    rows: int, n: int, temperature: float, in_place: bool, threaded: bool,
+) -> None:  # fmt: skip
+    """Compute rows as far apart as the steps say, one behind the other; for the parameters see `LongRow`."""
+    for r in range(rows):
+        place = x, x_start + r * x_step, out, out_start + r * out_step
+        LongRow(op, *place, n, temperature, in_place, threaded).run()

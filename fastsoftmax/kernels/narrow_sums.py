@@ -44,9 +44,7 @@ PAUSE = 8  # elements after which what was lost is added exactly: equal numbers 
 summit = constant(84, 500)  # the exponent of a row's largest term: its inverse, in two parts, is a normal number
 reach = constant(178, 1200)  # how many exponents the smallest is below it: beside it, it is nothing
 
-part = constant(
-    100, 500
-)  # sums of others are in units of the largest term over 2 to this power: all are normal numbers
+part = constant(100, 500)  # sums of others are in units of the largest term over 2 to this: all are normal numbers
 parts_of_peak = constant(2.0**100, 2.0**500)  # how many of these units it is
 own_log = constant(2.0**50, 2.0**0)  # in them: a sum below is the logarithm of 1 and itself, ...
 least_of_all = constant(2.0**-51, 2.0**-576)  # ... below this it is 0
