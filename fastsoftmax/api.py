@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastsoftmax import arrays, direct, plain
+from fastsoftmax import arrays, direct, layouts, plain
 from fastsoftmax.arrays import Array
 from fastsoftmax.engine import Work, suits_kernels
 from fastsoftmax.ladder import Way, way_of
@@ -240,13 +240,14 @@ def _logsumexp(
         return plain.logsumexp(a, b, axes, mask, dtype, return_sign)
     if b is not None:
         return weighted_logsumexp(a, b, axes, mask, dtype, return_sign)
-    result = np.empty(kept, dtype)
+    result = layouts.fresh(kept, tuple(s for i, s in enumerate(a.strides) if i not in axes), dtype)
     if a.size:
         Work("logsumexp", a, result, axes, 1.0, way, mask, fresh=True).run()
     else:
         result.fill(-np.inf)
-    sign = np.where(np.isneginf(result), 0, np.where(np.isnan(result), result, 1)).astype(dtype)
-    return result, sign
+    if not return_sign:  # nobody will look at it
+        return result, result
+    return result, np.where(np.isneginf(result), 0, np.where(np.isnan(result), result, 1)).astype(dtype)
 
 
 def _elementwise(op: str, x: Any, axis: Any, out: Array | None, where: Any, temperature: float, method: str) -> Any:
@@ -257,7 +258,7 @@ def _elementwise(op: str, x: Any, axis: Any, out: Array | None, where: Any, temp
     mask = arrays.check_where(where, x.shape)
     dtype = arrays.result_type(x.dtype)
     if out is None:
-        result = arrays.fresh_like(x, dtype)
+        result = layouts.fresh(x.shape, x.strides, dtype)
     else:
         result = arrays.check_out(out, x.shape, dtype)
         if arrays.overlaps(result, x):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,6 @@ Array = np.ndarray[Any, Any]
 
 #: Types that are computed as they are; float16 and bfloat16 are computed in float32.
 NATIVE = (np.dtype(np.float32), np.dtype(np.float64))
-
-PAGE = 4096  #: bytes
-LARGE = 2**18  #: elements from which on it matters where in a page a result begins
 
 #: Letters of NumPy's own numeric types. Others, like those of ml_dtypes, may call themselves floats as well.
 NUMBERS = frozenset("?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"])
@@ -128,6 +123,8 @@ def normalize_axis(axis: Any, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     try:
         axes = [operator.index(a) for a in (axis if isinstance(axis, tuple | list) else (axis,))]
     except TypeError:
@@ -160,6 +157,8 @@ def check_where(where: Any, shape: tuple[int, ...]) -> Array | None:
     mask = np.asarray(where)
     if mask.dtype != np.bool_:
         raise TypeError(f"where must be boolean, not {mask.dtype}: give a condition, like where != 0")
+    if mask.shape == shape:
+        return mask
     try:
         return np.broadcast_to(mask, shape)
     except ValueError:
@@ -202,69 +201,6 @@ def storage(a: Array) -> Array:
     """Return the array as kernels know it."""
     stored = storage_type(a.dtype)
     return a if stored is a.dtype else a.view(stored)
-
-
-def base_of(a: Array) -> Array:
-    """Return a 1-d array that begins at the first element; kernels address all others from there."""
-    if a.flags.c_contiguous:
-        return a.reshape(-1)
-    first: Any = (0,) * (a.ndim - 1) + (slice(1),)
-    flat: Array = a[first]
-    return flat
-
-
-def element_strides(a: Array) -> tuple[int, ...] | None:
-    """Return the strides in elements, None if the array is unaligned, byte-swapped or they are no multiples."""
-    if not (a.flags.aligned and a.dtype.isnative) or any(s % a.itemsize for s in a.strides):
-        return None
-    return tuple(s // a.itemsize for s in a.strides)
-
-
-def collapse(dims: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Merge dimensions that lie behind one another in both arrays.
-
-    Parameters
-    ----------
-    dims : list of (size, stride in one array, stride in the other)
-
-    Returns
-    -------
-    list
-        As few as possible, outermost first; sizes of 1 are dropped.
-    """
-    merged: list[tuple[int, int, int]] = []
-    for size, a, b in sorted((d for d in dims if d[0] != 1), key=lambda d: (-abs(d[1]), -abs(d[2]))):
-        if merged and merged[-1][1:] == (a * size, b * size):
-            merged[-1] = (merged[-1][0] * size, a, b)
-        else:
-            merged.append((size, a, b))
-    return merged
-
-
-def mid_page(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an uninitialised array that begins in the middle of a page.
-
-    np.empty begins a large one 16 bytes behind the beginning of a page. Then each vector lies on two cache lines, and
-    what is stored has nearly the place in its page that the next load has, which therefore waits: softmax would take 8
-    to 20 % longer. To find out where memory begins takes a microsecond, which a small array is not worth.
-    """
-    room = np.empty(math.prod(shape) * dtype.itemsize + PAGE, np.uint8)
-    place = ctypes.addressof(ctypes.c_char.from_buffer(room.data))
-    result: Array = np.ndarray(shape, dtype, room, (PAGE // 2 - place) % PAGE)
-    return result
-
-
-def maker_of(shape: tuple[int, ...]) -> Callable[[tuple[int, ...], Any], Array]:
-    """Return what makes an uninitialised array of this shape: called with it, and a type."""
-    return mid_page if math.prod(shape) >= LARGE else np.empty
-
-
-def fresh_like(x: Array, dtype: np.dtype[Any]) -> Array:
-    """Return an uninitialised array of x's shape, and of its memory order where that is contiguous."""
-    if x.flags.c_contiguous:
-        return maker_of(x.shape)(x.shape, dtype)
-    fresh: Array = np.empty_like(x, dtype, order="K", subok=False)
-    return fresh
 
 
 def overlaps(out: Array, x: Array) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Any
 
-import numpy as np
-
-from fastsoftmax import arrays, threads
+from fastsoftmax import arrays, layouts, threads
 from fastsoftmax.engine import THREADED, Work
 from fastsoftmax.ladder import way_of
 
@@ -60,8 +59,8 @@ def explain(x: Any, axis: Any = None, *, op: str = "softmax", method: str = "aut
         return "nothing: the array is empty"
     if arrays.is_plain(dtype):
         return f"plain NumPy: no kernel computes {dtype}"
-    kept = tuple(s for i, s in enumerate(x.shape) if i not in axes)
-    out = np.empty(kept, dtype) if op == "logsumexp" else arrays.fresh_like(x, dtype)
+    stays = [op != "logsumexp" or i not in axes for i in range(x.ndim)]
+    out = layouts.fresh(tuple(compress(x.shape, stays)), tuple(compress(x.strides, stays)), dtype)
     work = Work(op, x, out, axes, 1.0, way, None, fresh=True)
     through = work.way_through()
     reason = REASONS[through].format(n=work.n)

@@ -1,58 +1,44 @@
-"""The short way for what is called most: a contiguous array of floats, axes that lie side by side, no mask.
+"""The short way for what is called most: an array that kernels take as it lies, no mask, a new or a like result.
 
-A call on a few numbers costs what Python does around the kernel. So what depends on the shape alone is worked out once
-a shape and remembered: the kernel, and all its arguments but the arrays. The short way declines, with None, whatever it
-does not know; `fastsoftmax.api` then takes the long way, to the same result.
+A call on a few numbers costs what Python does around the kernel. So what depends on shape and strides alone is worked
+out once and remembered: the kernel, and all its arguments but the arrays. The short way declines, with None, whatever
+it does not know; `fastsoftmax.api` then takes the long way, to the same result.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastsoftmax import team, threads
-from fastsoftmax.arrays import Array, compute_name, maker_of, storage, storage_type
-from fastsoftmax.engine import (
-    LONG,
-    PAST_CACHES,
-    TEMPERATURES,
-    THREADED,
-)
-from fastsoftmax.jit import Kernel
-from fastsoftmax.kernels.long_row import run_long_rows
-from fastsoftmax.kernels.rows import ROW_PARAMETERS
-from fastsoftmax.routes import cut_columns, reads, row_kernels
+from fastsoftmax import layouts, threads
+from fastsoftmax.arrays import Array, normalize_axis
+from fastsoftmax.engine import PAST_CACHES, TEMPERATURES, THREADED
+from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_X
+from fastsoftmax.steps import steps_for
 from fastsoftmax.team import AT_ONCE
 
 COLDEST, WARMEST = TEMPERATURES["float32"]
 NUMBERS = (float, int, np.float64)  # types of temperatures
 
-# What computes an array's result, the shape of that, what makes it, and whether threads would share the work.
-Plan = tuple[Callable[[Array, Array, float], None], tuple[int, ...], Callable[..., Array], bool]
 
+class Plan(NamedTuple):
+    """How to compute results for arrays of a shape, type and layout."""
 
-class Steps(NamedTuple):
-    """What a kernel is to do: all but the arrays."""
-
-    kernel: Kernel
-    of_x: tuple[int, ...]
-    """Its arguments behind x, ..."""
-    of_result: tuple[int, ...]
-    """... behind the result, ..."""
-    others: tuple[Any, ...]
-    """... and behind the range of rows or strips, but for the temperature."""
-    parts: int
-    """How many of these there are, ..."""
-    unit: int
-    """... and of how many elements each."""
+    run: Callable[[Array, Array, float], None]
+    """Computes a result from x, and the temperature, on this thread."""
     shape: tuple[int, ...]
-    """That of the result, ..."""
-    full_shape: tuple[int, ...]
-    """... and that with reduced axes of length 1."""
+    """That of the result."""
+    make: layouts.Maker
+    """Makes a result of a shape and type."""
+    is_large: bool
+    """Whether threads would share the work."""
+    steps: Callable[[int], Any]
+    """Returns what kernels do where so many threads share it."""
 
 
 def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = 1.0, keepdims: Any = False) -> Any:
@@ -67,128 +53,71 @@ def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = 1.0, keep
         return None
     if type(keepdims) is not bool:
         return None
-    if not x.flags.c_contiguous:
-        return _compute_transposed(op, x, axis, out, temperature, keepdims)
-    plan = _plan(op, x.shape, axis, x.dtype, keepdims)
-    if plan is None:
-        return None
-    run, shape, make, is_large = plan
     if out is None:
+        plan = _plan(op, x.shape, x.strides, None, axis, x.dtype, keepdims)
+        if plan is None:
+            return None
+        run, shape, make, is_large, steps = plan
         result = make(shape, x.dtype)
-    elif _suits(out, x, shape):
+    elif _suits(out, x):
+        plan = _plan(op, x.shape, x.strides, out.strides, axis, x.dtype, keepdims, out is x)
+        if plan is None or out.shape != plan.shape:
+            return None
+        run, shape, make, is_large, steps = plan
         result = out
     else:
         return None
     if is_large and threads.get_num_threads() > 1:
-        _share(op, axis, x, result, float(temperature))
+        steps(threads.get_num_threads()).run(x, result, temperature, threaded=True)
     else:
-        run(x, result, float(temperature))
+        run(x, result, temperature)
     return result if shape or out is not None else result[()]
 
 
-def _compute_transposed(op: str, x: Array, axis: Any, out: Any, temperature: Any, keepdims: bool) -> Any:
-    """Do what `compute` does for an array in Fortran's order, in which the result is, too."""
-    if out is not None or type(axis) is tuple or not x.flags.f_contiguous or (op == "logsumexp" and x.ndim > 2):
-        return None
-    result = compute(op, x.T, None if axis is None else ~axis, None, temperature, keepdims)
-    return result if result is None else result.T
-
-
-def _share(op: str, axis: Any, x: Array, result: Array, temperature: float) -> None:
-    """Do what the short way knows, on as many threads as allowed."""
-    steps = _steps(op, x.shape, axis, x.dtype, threads.get_num_threads())
-    assert steps is not None  # since there is a plan
-    x, result = storage(x.ravel()), storage(result.ravel())
-    before = x, *steps.of_x, result, *steps.of_result
-    team.share(steps.kernel, x.dtype, steps.parts, steps.unit, before, (*steps.others, temperature), threaded=True)
-
-
-def _suits(out: Any, x: Array, shape: tuple[int, ...]) -> bool:
-    """Tell whether a result of a shape for x can be written straight into `out`, and through the caches."""
+def _suits(out: Any, x: Array) -> bool:
+    """Tell whether a result of a like shape can be written straight into `out`, and through the caches."""
     return (
         type(out) is np.ndarray
         and out.dtype == x.dtype
-        and out.shape == shape
-        and out.flags.carray
+        and out.flags.behaved
         and out.nbytes < PAST_CACHES
-        and not np.may_share_memory(out, x)
+        and (out is x or not np.may_share_memory(out, x))
     )
 
 
 @lru_cache(maxsize=1024)
-def _plan(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], keepdims: bool) -> Plan | None:
-    """Return the plan for one thread and C-contiguous arrays of a shape and type, None if it is not known here."""
-    steps = _steps(op, shape, axis, dtype, 1)
-    if steps is None:
-        return _plan_of_long_rows(op, shape, axis, dtype, keepdims)
-    is_large = math.prod(shape) >= THREADED
-    result = steps.full_shape if keepdims else steps.shape
-    return _runner(steps, storage_type(dtype)), result, maker_of(result), is_large
-
-
-def _plan_of_long_rows(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], keepdims: bool) -> Plan | None:
-    """Return the plan for rows that are cut into pieces, which threads share by themselves."""
-    reduced = _range_of(axis, len(shape))
-    if reduced is None or reduced[1] < len(shape) or not reads(dtype):
+def _plan(
+    op: str,
+    shape: tuple[int, ...],
+    x_strides: tuple[int, ...],
+    out_strides: tuple[int, ...] | None,
+    axis: Any,
+    dtype: np.dtype[Any],
+    keepdims: bool,
+    in_place: bool = False,
+) -> Plan | None:
+    """Return the plan for arrays of these strides, in bytes, or for a new result; None if it is not known here."""
+    size, xs = math.prod(shape), layouts.in_elements(x_strides, dtype.itemsize)
+    if not (shape and 0 < size <= AT_ONCE and xs is not None):
         return None
-    kept, n = shape[: reduced[0]], math.prod(shape[reduced[0] :])
-    if n <= LONG:
+    try:
+        axes = normalize_axis(axis, len(shape))
+    except ValueError:  # the long way tells what is wrong
         return None
-    result, step = shape, n
-    if op == "logsumexp":
-        result, step = kept + (1,) * (len(shape) - len(kept) if keepdims else 0), 1
-
-    def run(x: Array, out: Array, temperature: float) -> None:
-        x, out = storage(x.ravel()), storage(out.ravel())
-        run_long_rows(op, x, 0, n, out, 0, step, math.prod(kept), n, temperature, in_place=False, threaded=True)
-
-    return run, result, maker_of(result), False
-
-
-def _runner(steps: Steps, stored: np.dtype[Any]) -> Callable[[Array, Array, float], None]:
-    """Return what calls the kernel for all of an array, on this thread."""
-    kernel, before = steps.kernel.unchecked(stored), steps.of_x
-    behind = *steps.of_result, 0, steps.parts, *steps.others
-    if steps.kernel.parameters != ROW_PARAMETERS:
-        return lambda x, result, temperature: kernel(x, *before, result, *behind, temperature)
-    a, b = before
-    c, d, e, f, g, h = behind  # arguments one by one are passed faster
-    return lambda x, result, temperature: kernel(x, a, b, result, c, d, e, f, g, h, temperature)
-
-
-def _range_of(axis: Any, ndim: int) -> tuple[int, int] | None:
-    """Return the first of the reduced axes and the one behind the last, None if they are not side by side, or wrong."""
-    if axis is None:
-        return 0, ndim
-    given = axis if type(axis) is tuple else (axis,)
-    axes = {a % ndim for a in given if -ndim <= a < ndim}
-    first, last = min(axes, default=0), max(axes, default=-1) + 1
-    return (first, last) if 0 < len(given) == len(axes) == last - first else None
-
-
-@lru_cache(maxsize=1024)
-def _steps(op: str, shape: tuple[int, ...], axis: Any, dtype: np.dtype[Any], sharers: int) -> Steps | None:
-    """Return what a kernel is to do for C-contiguous arrays of a shape and type, None if it is not known here."""
-    size = math.prod(shape)
-    if not (reads(dtype) and 0 < size <= AT_ONCE and shape):
-        return None
-    reduced = _range_of(axis, len(shape))
-    if reduced is None:
-        return None
-    first, behind = reduced
-    reduces = op == "logsumexp"
-    result = full = shape
-    if reduces:
-        result, full = shape[:first] + shape[behind:], shape[:first] + (1,) * (behind - first) + shape[behind:]
-    planes, n, inner = math.prod(shape[:first]), math.prod(shape[first:behind]), math.prod(shape[behind:])
-    if behind == len(shape):
-        if n > LONG:
+    stays = [keepdims or op != "logsumexp" or a not in axes for a in range(len(shape))]
+    result = tuple(1 if op == "logsumexp" and a in axes else n for a, n in enumerate(shape) if stays[a])
+    order = layouts.order_of(result, tuple(itertools.compress(xs, stays)))
+    outs = layouts.strides_in(order, result)
+    if out_strides is not None:
+        given = layouts.in_elements(out_strides, dtype.itemsize)
+        if given is None or len(given) != len(result):
             return None
-        kernel = getattr(row_kernels(op, planes, n, compute_name(dtype)), op + "_rows")
-        return Steps(kernel, (0, n), (0, 1 if reduces else n), (n, 0), planes, n, result, full)
-    if n == 1 or inner == 1:
+        outs = given
+    if op == "logsumexp" and keepdims:
+        outs = tuple(stride for a, stride in enumerate(outs) if a not in axes)
+    steps_of = partial(steps_for, op, shape, xs, outs, axes, dtype, None, OUT_IS_X if in_place else OUT_IS_APART)
+    steps = steps_of(1)
+    if steps is None:
         return None
-    kernel, cut, blocks = cut_columns(op, n, inner, planes, size // n, dtype, (inner, inner), False, sharers)
-    outer, pitch = (inner, 0) if reduces else (n * inner, inner)
-    others, unit = (planes, n, inner, *cut), -(-size // blocks)
-    return Steps(kernel, (0, n * inner, inner), (0, outer, pitch), others, blocks, unit, result, full)
+    run, make = steps.runner(dtype), layouts.maker_of(result, order)
+    return Plan(run, result, make, size >= THREADED, steps_of)

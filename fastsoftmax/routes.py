@@ -136,7 +136,7 @@ def cut_columns(
     in_place: bool,
     sharers: int,
 ) -> tuple[Any, tuple[int, int, int], int]:
-    """Return the kernel for columns, (width, tile_rows, in_out) as it wants them, and how many strips there are.
+    """Return the module of kernels for columns, (width, tile_rows, in_out) as these want them, and how many strips.
 
     There are `in_all` columns of n elements, of which `planes` times `inner` are done at a time; rows of x and of the
     result are `pitches` apart, and `sharers` is how many threads share the strips.
@@ -144,4 +144,4 @@ def cut_columns(
     kernels = column_kernels(op, n, inner, in_all, dtype, pitches)
     in_out = not in_place and has_room_for_terms(kernels, inner, pitches, dtype)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
-    return getattr(kernels, op + "_columns"), (width, tile_rows, int(in_out)), blocks
+    return kernels, (width, tile_rows, int(in_out)), blocks

@@ -1,0 +1,112 @@
+"""How arrays lie in memory: as what kernels can take them, and where results are made."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastsoftmax.arrays import Array
+
+Maker = Callable[[tuple[int, ...], Any], Array]  #: makes an array of a shape and type
+
+PAGE = 4096  #: bytes
+LARGE = 2**18  #: elements from which on it matters where in a page a result begins
+
+
+def base_of(a: Array) -> Array:
+    """Return a 1-d array that begins at the first element; kernels address all others from there."""
+    if a.flags.c_contiguous:
+        return a.reshape(-1)
+    first: Any = (0,) * (a.ndim - 1) + (slice(1),)
+    flat: Array = a[first]
+    return flat
+
+
+def in_elements(strides: tuple[int, ...], itemsize: int) -> tuple[int, ...] | None:
+    """Return strides in elements, None if they are no multiples."""
+    if any(s % itemsize for s in strides):
+        return None
+    return tuple(s // itemsize for s in strides)
+
+
+def element_strides(a: Array) -> tuple[int, ...] | None:
+    """Return the strides in elements, None if the array is unaligned, byte-swapped or they are no multiples."""
+    if not (a.flags.aligned and a.dtype.isnative):
+        return None
+    return in_elements(a.strides, a.itemsize)
+
+
+def collapse(dims: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Merge dimensions that lie behind one another in both arrays.
+
+    Parameters
+    ----------
+    dims : list of (size, stride in one array, stride in the other)
+
+    Returns
+    -------
+    list
+        As few as possible, outermost first; sizes of 1 are dropped.
+    """
+    merged: list[tuple[int, int, int]] = []
+    for size, a, b in sorted((d for d in dims if d[0] != 1), key=lambda d: (-abs(d[1]), -abs(d[2]))):
+        if merged and merged[-1][1:] == (a * size, b * size):
+            merged[-1] = (merged[-1][0] * size, a, b)
+        else:
+            merged.append((size, a, b))
+    return merged
+
+
+def mid_page(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an uninitialised array that begins in the middle of a page.
+
+    np.empty begins a large one 16 bytes behind the beginning of a page. Then each vector lies on two cache lines, and
+    what is stored has nearly the place in its page that the next load has, which therefore waits: softmax would take 8
+    to 20 % longer. To find out where memory begins takes a microsecond, which a small array is not worth.
+    """
+    room = np.empty(math.prod(shape) * dtype.itemsize + PAGE, np.uint8)
+    place = ctypes.addressof(ctypes.c_char.from_buffer(room.data))
+    result: Array = np.ndarray(shape, dtype, room, (PAGE // 2 - place) % PAGE)
+    return result
+
+
+def order_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the axes in the order in which they lie in memory, outermost first; C's where elements share a place."""
+    axes = range(len(shape))
+    if any(stride == 0 and n > 1 for n, stride in zip(shape, strides, strict=True)):
+        return tuple(axes)
+    return tuple(sorted(axes, key=lambda a: -abs(strides[a])))
+
+
+def strides_in(order: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides, in elements, of an array without gaps whose axes lie in this order."""
+    strides = dict.fromkeys(range(len(shape)), 0)
+    step = 1
+    for a in reversed(order):
+        strides[a] = step
+        step *= shape[a]
+    return tuple(strides.values())
+
+
+def maker_of(shape: tuple[int, ...], order: tuple[int, ...]) -> Maker:
+    """Return what makes an uninitialised array of this shape, its axes in this order: called with it, and a type."""
+    make = mid_page if math.prod(shape) >= LARGE else np.empty
+    if order == tuple(range(len(shape))):
+        return make
+    ordered, back = tuple(shape[a] for a in order), tuple(order.index(a) for a in range(len(order)))
+    return lambda _, dtype: make(ordered, dtype).transpose(back)
+
+
+def fresh(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an uninitialised array of this shape, in the order of one with these strides."""
+    return _maker_like(shape, strides)(shape, dtype)
+
+
+@lru_cache(maxsize=1024)
+def _maker_like(shape: tuple[int, ...], strides: tuple[int, ...]) -> Maker:
+    return maker_of(shape, order_of(shape, strides))

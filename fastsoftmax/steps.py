@@ -1,0 +1,185 @@
+"""What kernels are to do for arrays of a shape, type and layout: worked out once for each, and remembered.
+
+Two ways lead through an array as it lies. *Rows*: the reduced axes lie together, element behind element. *Columns*:
+another axis does, and vectors run across it. What is neither is for the engine, which copies it into rows, tile by
+tile.
+
+Rows and columns are computed each by itself, and long rows in pieces that depend on their length alone; so results do
+not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastsoftmax import arrays, layouts, routes, team
+from fastsoftmax.arrays import Array
+from fastsoftmax.jit import Kernel
+from fastsoftmax.kernels.long_row import run_long_rows
+from fastsoftmax.kernels.rows import ROW_PARAMETERS
+from fastsoftmax.kernels.storage import OUT_IS_X
+
+LONG = 2**18  # a longer row is cut into pieces
+MANY_CALLS = 64  # more calls of a kernel than this must be worth it, ...
+WORTH_IT = 2**12  # ... with so many elements each
+
+Dims = list[tuple[int, int, int]]  #: of each dimension the size, and the strides in x and in the result
+Strides = tuple[int, ...]  #: of all axes of an array, in elements
+
+
+class Steps(NamedTuple):
+    """What a kernel is to do: all but the arrays and the temperature."""
+
+    op: str
+    way: str
+    """One of `choice.REASONS`."""
+    kernel: Kernel | None
+    """None for long rows, which take several."""
+    starts: tuple[tuple[int, int], ...]
+    """Where in x and in the result each of its calls begins, ..."""
+    of_x: tuple[int, ...]
+    """... its arguments behind that in x, ..."""
+    of_result: tuple[int, ...]
+    """... in the result, ..."""
+    others: tuple[int, ...]
+    """... and behind the range of rows or strips."""
+    parts: int
+    """How many of these there are in a call, ..."""
+    unit: int
+    """... and of how many elements each."""
+
+    def run(self, x: Array, out: Array, temperature: float, threaded: bool) -> None:
+        """Do it, on as many threads as allowed and useful if it is `threaded`."""
+        x, out = layouts.base_of(arrays.storage(x)), layouts.base_of(arrays.storage(out))
+        for x_start, out_start in self.starts:
+            if self.kernel is None:
+                (x_step,), (out_step,), (n, out_is) = self.of_x, self.of_result, self.others
+                places = x, x_start, x_step, out, out_start, out_step
+                run_long_rows(self.op, *places, self.parts, n, temperature, out_is == OUT_IS_X, threaded)
+            else:
+                before, behind = (x, x_start, *self.of_x, out, out_start, *self.of_result), (*self.others, temperature)
+                team.share(self.kernel, x.dtype, self.parts, self.unit, before, behind, threaded=threaded)
+
+    def runner(self, dtype: np.dtype[Any]) -> Callable[[Array, Array, float], None]:
+        """Return what does it on this thread for arrays of a type, from x, the result and the temperature on."""
+        if self.kernel is None:
+            return lambda x, out, temperature: self.run(x, out, temperature, threaded=False)
+        kernel, of_x = self.kernel.unchecked(arrays.storage_type(dtype)), self.of_x
+        behind = *self.of_result, 0, self.parts, *self.others
+        if len(self.starts) > 1:
+
+            def run_all(x: Array, out: Array, temperature: float) -> None:
+                for x_start, out_start in self.starts:
+                    kernel(x, x_start, *of_x, out, out_start, *behind, temperature)
+
+            return run_all
+        if self.kernel.parameters != ROW_PARAMETERS:
+            return lambda x, out, temperature: kernel(x, 0, *of_x, out, 0, *behind, temperature)
+        (a,), (b, c, d, e, f) = of_x, behind  # arguments one by one are passed faster
+        return lambda x, out, temperature: kernel(x, 0, a, out, 0, b, c, d, e, f, temperature)
+
+
+@lru_cache(maxsize=4096)
+def steps_for(
+    op: str,
+    shape: tuple[int, ...],
+    xs: Strides,
+    outs: Strides,
+    axes: tuple[int, ...],
+    dtype: np.dtype[Any],
+    textbook: Any,
+    out_is: int,
+    sharers: int,
+) -> Steps | None:
+    """Return what a kernel is to do; None if there is none that can take the arrays as they lie.
+
+    Parameters
+    ----------
+    op : str
+        "softmax", "log_softmax" or "logsumexp".
+    shape : tuple of int
+        That of x, which has elements.
+    xs, outs : tuple of int
+        Strides in elements; for logsumexp, `outs` has those of the axes that are kept.
+    axes : tuple of int
+        The reduced axes, sorted.
+    dtype : dtype
+        Of x and of the result.
+    textbook : module or None
+        The kernels of a rung that is not tuned.
+    out_is : int
+        What kernels of rows are to take the result for (`storage.py`).
+    sharers : int
+        How many threads share the work.
+    """
+    if not (dtype in arrays.NATIVE or (textbook is None and routes.reads(dtype))):
+        return None
+    kept_axes = [a for a in range(len(shape)) if a not in axes]
+    if op == "logsumexp":
+        of_kept = dict(zip(kept_axes, outs, strict=True))
+        outs = tuple(of_kept.get(a, 0) for a in range(len(shape)))
+    kept = layouts.collapse([(shape[a], xs[a], outs[a]) for a in kept_axes])
+    reduced = layouts.collapse([(shape[a], xs[a], outs[a]) for a in axes])
+    n, in_all = arrays.size_of(shape, axes), arrays.size_of(shape, tuple(kept_axes))
+    if len(reduced) > 1:
+        return None
+    if not reduced or reduced[0][1:] == (1, 0 if op == "logsumexp" else 1):
+        return _steps_of_rows(op, kept, n, in_all, dtype, textbook, out_is)
+    if textbook is not None or not kept or kept[-1][1:] != (1, 1):
+        return None
+    return _steps_of_columns(op, kept, reduced[0], in_all, dtype, out_is == OUT_IS_X, sharers)
+
+
+def _steps_of_rows(
+    op: str, kept: Dims, n: int, in_all: int, dtype: np.dtype[Any], textbook: Any, out_is: int
+) -> Steps | None:
+    """Return what a kernel is to do for rows of n elements, `in_all` of them."""
+    *outer, (rows, x_step, out_step) = kept or [(1, n, 1)]
+    if _calls(outer) > MANY_CALLS and rows * n < WORTH_IT:
+        return None
+    starts = _starts(outer)
+    if textbook is None and n > LONG:
+        return Steps(op, "long rows", None, starts, (x_step,), (out_step,), (n, out_is), rows, n)
+    kernels = textbook or routes.row_kernels(op, in_all, n, arrays.compute_name(dtype))
+    kernel, way = getattr(kernels, op + "_rows"), routes.ROWS.get(kernels, "rows")
+    return Steps(op, way, kernel, starts, (x_step,), (out_step,), (n, out_is), rows, n)
+
+
+def _steps_of_columns(
+    op: str, kept: Dims, reduced: tuple[int, int, int], in_all: int, dtype: np.dtype[Any], in_place: bool, sharers: int
+) -> Steps | None:
+    """Return what a kernel is to do for columns, `in_all` of them."""
+    n, x_pitch, out_pitch = reduced
+    *outer, (inner, _, _) = kept
+    *outer, (planes, x_outer, out_outer) = outer or [(1, 0, 0)]
+    if _calls(outer) > MANY_CALLS:
+        return None
+    starts = _starts(outer)
+    kernels, cut, blocks = routes.cut_columns(
+        op, n, inner, planes, in_all, dtype, (x_pitch, out_pitch), in_place, sharers
+    )
+    kernel, others, unit = getattr(kernels, op + "_columns"), (planes, n, inner, *cut), -(-n * inner * planes // blocks)
+    return Steps(
+        op, routes.COLUMNS[kernels], kernel, starts, (x_outer, x_pitch), (out_outer, out_pitch), others, blocks, unit
+    )
+
+
+def _calls(outer: Dims) -> int:
+    return math.prod(size for size, _, _ in outer)
+
+
+def _offset(index: tuple[int, ...], strides: Strides) -> int:
+    return sum(i * stride for i, stride in zip(index, strides, strict=True))
+
+
+def _starts(outer: Dims) -> tuple[tuple[int, int], ...]:
+    """Return the offsets in both arrays for every index of the outer dimensions."""
+    indices = itertools.product(*(range(size) for size, _, _ in outer))
+    _, xs, outs = zip(*outer, strict=True) if outer else ((), (), ())
+    return tuple((_offset(index, xs), _offset(index, outs)) for index in indices)

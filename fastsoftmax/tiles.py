@@ -1,0 +1,208 @@
+"""What no kernel takes as it lies: odd strides, other types, masks.
+
+Block after block is copied into a tile, which lies as the result does if that can be. Kernels take it from there, and
+write to where the result is to go, or into the tile, from which it is copied.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastsoftmax import arrays, layouts, routes
+from fastsoftmax.arrays import Array
+from fastsoftmax.kernels.masks import replace_where_unset
+from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_X
+from fastsoftmax.ladder import Way
+from fastsoftmax.steps import steps_for
+
+TILE = 2**16  # elements of a block, ...
+TILE_OF_COLUMNS = 2**18  # ... and of one of columns, but not where it would be less than a line of a cache wide
+NARROWEST = 16
+NOTHING = {"softmax": 0.0, "log_softmax": -np.inf}  # results of elements that take no part
+
+
+def run_in_tiles(
+    op: str,
+    x: Array,
+    out: Array,
+    axes: tuple[int, ...],
+    temperature: float,
+    way: Way,
+    mask: Array | None,
+    for_all: Callable[[Callable[[int], None], int], None],
+) -> None:
+    """Compute softmax, log_softmax or logsumexp of x.
+
+    Parameters
+    ----------
+    op, x, out, axes, temperature, way, mask
+        As for `engine.Work`.
+    for_all : callable
+        Calls a function for all numbers under another.
+    """
+    reduces = op == "logsumexp"
+    lead = x if reduces else out
+    cut = _cut(x.shape, lead.strides, axes, way.tuned)
+    x = x.transpose(cut.order)
+    out = out.transpose(cut.order_of_kept if reduces else cut.order)
+    mask = None if mask is None else mask.transpose(cut.order)
+    tiles = Tiles(op, x.dtype, len(axes), cut.are_columns, temperature, way)
+
+    def task(number: int) -> None:
+        index = cut.blocks[number]
+        tiles.compute(x[index], out[index], None if mask is None else mask[index])
+
+    for_all(task, len(cut.blocks))
+
+
+class Cut(NamedTuple):
+    """How an array is cut into blocks."""
+
+    order: tuple[int, ...]
+    """Its axes, the reduced ones last, ..."""
+    order_of_kept: tuple[int, ...]
+    """... and those of a result without these."""
+    are_columns: bool
+    """Whether the reduced axes lie outside of the others in a tile."""
+    blocks: tuple[Any, ...]
+    """Indices of the ordered array."""
+
+
+@lru_cache(maxsize=256)
+def _cut(shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...], tuned: bool) -> Cut:
+    """Return how to cut an array of a shape so that tiles lie as one with these strides does, as far as possible."""
+    order = layouts.order_of(shape, strides)
+    kept, reduced = [a for a in order if a not in axes], [a for a in order if a in axes]
+    places = [a for a in range(len(shape)) if a not in axes]
+    innermost = [a for a in order if shape[a] > 1][-1:]
+    n = arrays.size_of(shape, axes)
+    are_columns = tuned and bool(innermost) and innermost == kept[-1:] and n * NARROWEST <= TILE_OF_COLUMNS
+    blocks = _blocks(tuple(shape[a] for a in kept), n, TILE_OF_COLUMNS if are_columns else TILE)
+    return Cut((*kept, *reduced), tuple(places.index(a) for a in kept), are_columns, tuple(blocks))
+
+
+def _blocks(kept: tuple[int, ...], n: int, most: int) -> Iterator[tuple[Any, ...]]:
+    """Cut the kept axes into index tuples of so many elements of x each, if a row of n has no more."""
+    depth = 0
+    while depth < len(kept) and math.prod(kept[depth + 1 :]) * n > most:
+        depth += 1
+    if depth == len(kept):
+        yield from ((*index, ...) for index in itertools.product(*map(range, kept)))
+        return
+    step = max(1, most // (math.prod(kept[depth + 1 :]) * n))
+    for index in itertools.product(*map(range, kept[:depth])):
+        for first in range(0, kept[depth], step):
+            yield (*index, slice(first, first + step), ...)
+
+
+class Plan(NamedTuple):
+    """How to compute blocks of a shape."""
+
+    make: layouts.Maker
+    """Makes a tile of a shape and type."""
+    run: Callable[[Array, Array, float], None]
+    """Computes the result, divided by the temperature, ..."""
+    into_out: bool
+    """... where it is to go, or else ..."""
+    in_place: bool
+    """... in the tile, or in an array of its own."""
+    strides: tuple[int, ...]
+    """Those of a tile, in elements."""
+
+
+@lru_cache(maxsize=1024)
+def _plan(
+    op: str,
+    shape: tuple[int, ...],
+    outs: tuple[int, ...] | None,
+    dtype: np.dtype[Any],
+    reduced: int,
+    are_columns: bool,
+    textbook: Any,
+) -> Plan:
+    """Return how to compute blocks of a shape, to where strides are `outs`, in elements, if not None."""
+    kept, axes = len(shape) - reduced, tuple(range(len(shape)))
+    order = axes[kept:] + axes[:kept] if are_columns else axes
+    xs = layouts.strides_in(order, shape)
+    find = partial(steps_for, axes=axes[kept:], dtype=dtype, textbook=textbook, sharers=1)
+    steps = None if outs is None else find(op, shape, xs, outs, out_is=OUT_IS_APART)
+    into_out, in_place = steps is not None, op != "logsumexp"
+    if steps is None:
+        outs = xs if in_place else layouts.strides_in(axes[:kept], shape[:kept])
+        steps = find(op, shape, xs, outs, out_is=OUT_IS_X if in_place else OUT_IS_APART)
+    assert steps is not None  # tiles lie as kernels take them
+    return Plan(layouts.maker_of(shape, order), steps.runner(dtype), into_out, in_place, xs)
+
+
+class Tiles:
+    """How to compute blocks.
+
+    Parameters
+    ----------
+    op, temperature, way
+        As for `run_in_tiles`.
+    dtype : dtype
+        Of x.
+    reduced : int
+        How many axes are reduced: the last ones.
+    are_columns : bool
+        Whether the others lie inside of them in a tile.
+    """
+
+    def __init__(
+        self, op: str, dtype: np.dtype[Any], reduced: int, are_columns: bool, temperature: float, way: Way
+    ) -> None:
+        self.op, self.reduced, self.are_columns, self.temperature, self.way = op, reduced, are_columns, temperature, way
+        suits = dtype in arrays.NATIVE or (way.tuned and routes.reads(dtype))
+        self.dtype = dtype if suits else arrays.compute_type(arrays.result_type(dtype))
+
+    def compute(self, x: Array, out: Array, mask: Array | None) -> None:
+        """Write the result for a block x to `out`, which may be x."""
+        shape, dtype = x.shape, self.dtype
+        textbook = None if self.way.tuned else self.way.kernels
+        outs = layouts.element_strides(out) if out.dtype == dtype else None
+        plan = _plan(self.op, shape, outs, dtype, self.reduced, self.are_columns, textbook)
+        tile = plan.make(shape, dtype)
+        if x.dtype == dtype:
+            np.copyto(tile, x)
+        else:
+            arrays.write(tile, x)
+        if self.temperature < 0:
+            np.negative(tile, out=tile)
+        if mask is not None:
+            flags = mask
+            if mask.strides != plan.strides:
+                flags = plan.make(shape, mask.dtype)
+                np.copyto(flags, mask)
+            _replace(tile, flags, -np.inf)
+        result = out if plan.into_out else tile if plan.in_place else np.empty(out.shape, dtype)
+        plan.run(tile, result, abs(self.temperature))
+        if mask is not None and self.op in NOTHING and self._are_unclear(result):
+            self._clear(result, flags)
+        if not plan.into_out:
+            arrays.write(out, result)
+
+    def _are_unclear(self, result: Array) -> bool:
+        """Tell whether elements that take no part may have another result than nothing: NaN, as their rows have."""
+        first: Any = (...,) + (0,) * self.reduced
+        return not self.way.tuned or bool(np.isnan(result[first]).any())
+
+    def _clear(self, result: Array, flags: Array) -> None:
+        """Give elements that take no part the result of nothing."""
+        value = NOTHING[self.op]
+        if tuple(stride * result.itemsize for stride in flags.strides) == result.strides:
+            _replace(result, flags, value)
+        else:
+            np.copyto(result, value, where=~flags)
+
+
+def _replace(a: Array, flags: Array, value: float) -> None:
+    """Write a value to the elements of an array without gaps whose flags, which lie as they do, are unset."""
+    bits = arrays.storage(np.array(value, a.dtype))
+    replace_where_unset.unchecked(bits.dtype)(a, flags, a.size, float(bits))
