@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastsoftmax
-from fastsoftmax.arrays import collapse
+from fastsoftmax.layouts import collapse
 
 CASES = {
     "rows": (np.zeros((64, 1000), np.float32), 1),
