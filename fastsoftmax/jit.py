@@ -134,15 +134,23 @@ class Kernel:
     parameters : tuple of str
         The kind of each parameter: ``"in"`` and ``"out"`` (1-d contiguous arrays of the storage type), ``"real"``
         (float64), ``"reals"`` (a writable 1-d float64 array), ``"flags"`` (a 1-d uint8 array), ``"int"``.
+    later : tuple of Kernel, optional
+        Those that this one calls for what is seldom to be done. They are compiled when that happens for the first time:
+        the kernel then leaves it undone, and returns another number than 0. Its last parameter, an "int", is what
+        `cells` returns.
     """
 
-    def __init__(self, function: Callable[..., None], parameters: tuple[str, ...]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], parameters: tuple[str, ...], later: tuple["Kernel", ...] = ()
+    ) -> None:
         self.function = function
-        self.parameters = parameters
+        self.parameters = (*parameters, "int") if later else parameters
+        self.later = later
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self._known: dict[np.dtype[Any], Any] = {}
         self._unchecked: dict[np.dtype[Any], Any] = {}
+        self._cells: dict[np.dtype[Any], Any] = {}
 
     def __getitem__(self, dtype: np.dtype[Any]) -> Any:
         known = self._known.get(dtype)
@@ -167,6 +175,23 @@ class Kernel:
         with _compiling:  # LLVM has a lock, too, that a forked child must not find taken
             return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
 
+    def cells(self, dtype: np.dtype[Any]) -> tuple[int, ...]:
+        """Return, as last arguments, the address of the addresses of `later` kernels, 0 while these are not compiled.
+
+        Nothing if there are none.
+        """
+        if not self.later:
+            return ()
+        if dtype not in self._cells:
+            self._cells.setdefault(dtype, np.zeros(len(self.later), np.int64))
+        return (self._cells[dtype].ctypes.data,)
+
+    def complete(self, dtype: np.dtype[Any]) -> None:
+        """Compile the `later` kernels, so that nothing is left undone any more."""
+        self.cells(dtype)
+        for number, kernel in enumerate(self.later):
+            self._cells[dtype][number] = kernel.address(dtype)
+
     def signature(self, dtype: np.dtype[Any]) -> Any:
         """Return the Numba signature of this kernel for a storage type."""
         element = types.uint16 if dtype == np.uint16 else getattr(types, dtype.name)
@@ -176,13 +201,14 @@ class Kernel:
             "reals": types.Array(types.float64, 1, "C"),
             "flags": Elements(types.uint8, readonly=True),
         }
-        return types.void(*((arrays | _SCALARS)[kind] for kind in self.parameters))
+        result = types.intp if self.later else types.void
+        return result(*((arrays | _SCALARS)[kind] for kind in self.parameters))
 
     def assembly(self, dtype: np.dtype[Any]) -> str:
         """Return the machine code of the kernel for a storage type as assembly text."""
         return "".join(self[dtype].inspect_asm().values())
 
 
-def kernel(*parameters: str) -> Callable[[Callable[..., None]], Kernel]:
+def kernel(*parameters: str, later: tuple[Kernel, ...] = ()) -> Callable[[Callable[..., Any]], Kernel]:
     """Make a `Kernel` of the function that follows; `parameters` are the kinds of its parameters."""
-    return lambda function: Kernel(function, parameters)
+    return lambda function: Kernel(function, parameters, later)

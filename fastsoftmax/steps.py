@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,6 @@ from fastsoftmax import arrays, layouts, routes, team
 from fastsoftmax.arrays import Array
 from fastsoftmax.jit import Kernel
 from fastsoftmax.kernels.long_row import run_long_rows
-from fastsoftmax.kernels.rows import ROW_PARAMETERS
 from fastsoftmax.kernels.storage import OUT_IS_X
 
 LONG = 2**18  # a longer row is cut into pieces
@@ -53,15 +52,18 @@ class Steps(NamedTuple):
     """How many of these there are in a call, ..."""
     unit: int
     """... and of how many elements each."""
+    in_place: bool
+    """Whether the result is x: then nothing of it may be computed twice."""
 
     def run(self, x: Array, out: Array, temperature: float, threaded: bool) -> None:
         """Do it, on as many threads as allowed and useful if it is `threaded`."""
         x, out = layouts.base_of(arrays.storage(x)), layouts.base_of(arrays.storage(out))
+        self._prepare(x.dtype)
         for x_start, out_start in self.starts:
             if self.kernel is None:
-                (x_step,), (out_step,), (n, out_is) = self.of_x, self.of_result, self.others
+                (x_step,), (out_step,), (n, _) = self.of_x, self.of_result, self.others
                 places = x, x_start, x_step, out, out_start, out_step
-                run_long_rows(self.op, *places, self.parts, n, temperature, out_is == OUT_IS_X, threaded)
+                run_long_rows(self.op, *places, self.parts, n, temperature, self.in_place, threaded)
             else:
                 before, behind = (x, x_start, *self.of_x, out, out_start, *self.of_result), (*self.others, temperature)
                 team.share(self.kernel, x.dtype, self.parts, self.unit, before, behind, threaded=threaded)
@@ -70,19 +72,29 @@ class Steps(NamedTuple):
         """Return what does it on this thread for arrays of a type, from x, the result and the temperature on."""
         if self.kernel is None:
             return lambda x, out, temperature: self.run(x, out, temperature, threaded=False)
-        kernel, of_x = self.kernel.unchecked(arrays.storage_type(dtype)), self.of_x
-        behind = *self.of_result, 0, self.parts, *self.others
-        if len(self.starts) > 1:
+        stored = arrays.storage_type(dtype)
+        self._prepare(stored)
+        kernel, cells, of_x = self.kernel.unchecked(stored), self.kernel.cells(stored), self.of_x
+        complete, behind = partial(self.kernel.complete, stored), (*self.of_result, 0, self.parts, *self.others)
+        if len(self.starts) > 1 or len(self.of_x) > 1 or not cells:
 
             def run_all(x: Array, out: Array, temperature: float) -> None:
                 for x_start, out_start in self.starts:
-                    kernel(x, x_start, *of_x, out, out_start, *behind, temperature)
+                    while kernel(x, x_start, *of_x, out, out_start, *behind, temperature, *cells):
+                        complete()
 
             return run_all
-        if self.kernel.parameters != ROW_PARAMETERS:
-            return lambda x, out, temperature: kernel(x, 0, *of_x, out, 0, *behind, temperature)
-        (a,), (b, c, d, e, f) = of_x, behind  # arguments one by one are passed faster
-        return lambda x, out, temperature: kernel(x, 0, a, out, 0, b, c, d, e, f, temperature)
+        (a,), (b, c, d, e, f), (g,) = of_x, behind, cells  # arguments one by one are passed faster
+
+        def run_rows(x: Array, out: Array, temperature: float) -> None:
+            while kernel(x, 0, a, out, 0, b, c, d, e, f, temperature, g):
+                complete()
+
+        return run_rows
+
+    def _prepare(self, stored: np.dtype[Any]) -> None:
+        if self.in_place and self.kernel is not None:
+            self.kernel.complete(stored)
 
 
 @lru_cache(maxsize=4096)
@@ -145,10 +157,10 @@ def _steps_of_rows(
         return None
     starts = _starts(outer)
     if textbook is None and n > LONG:
-        return Steps(op, "long rows", None, starts, (x_step,), (out_step,), (n, out_is), rows, n)
+        return Steps(op, "long rows", None, starts, (x_step,), (out_step,), (n, out_is), rows, n, out_is == OUT_IS_X)
     kernels = textbook or routes.row_kernels(op, in_all, n, arrays.compute_name(dtype))
     kernel, way = getattr(kernels, op + "_rows"), routes.ROWS.get(kernels, "rows")
-    return Steps(op, way, kernel, starts, (x_step,), (out_step,), (n, out_is), rows, n)
+    return Steps(op, way, kernel, starts, (x_step,), (out_step,), (n, out_is), rows, n, out_is == OUT_IS_X)
 
 
 def _steps_of_columns(
@@ -164,10 +176,14 @@ def _steps_of_columns(
     kernels, cut, blocks = routes.cut_columns(
         op, n, inner, planes, in_all, dtype, (x_pitch, out_pitch), in_place, sharers
     )
-    kernel, others, unit = getattr(kernels, op + "_columns"), (planes, n, inner, *cut), -(-n * inner * planes // blocks)
-    return Steps(
-        op, routes.COLUMNS[kernels], kernel, starts, (x_outer, x_pitch), (out_outer, out_pitch), others, blocks, unit
+    of_x, of_out, others, unit = (
+        (x_outer, x_pitch),
+        (out_outer, out_pitch),
+        (planes, n, inner, *cut),
+        n * inner * planes,
     )
+    kernel, way = getattr(kernels, op + "_columns"), routes.COLUMNS[kernels]
+    return Steps(op, way, kernel, starts, of_x, of_out, others, blocks, -(-unit // blocks), in_place)
 
 
 def _calls(outer: Dims) -> int:

@@ -18,6 +18,7 @@ from numba import types
 
 from fastsoftmax import threads
 from fastsoftmax.jit import Kernel, compiled, unchecked
+from fastsoftmax.kernels.atomic import FAILURE
 from fastsoftmax.kernels.jobs import BYTES, LINE, SEMAPHORE, lead, serve
 
 LEAST, MOST = 2**14, 2**17  # elements of a part: what it takes to hand one out is little beside them, and ...
@@ -102,19 +103,30 @@ def share(
     """
     allowed = threads.get_num_threads() if threaded else 1
     at_once = max(1, AT_ONCE // unit)
+    behind = *behind, *kernel.cells(dtype)
     for first in range(0, count, at_once):
         last = min(first + at_once, count)
         step = _step(last - first, unit, allowed)
         helpers = min(allowed, -(-(last - first) // step)) - 1
-        if helpers == 0:
-            kernel.unchecked(dtype)(*before, first, last, *behind)
-        elif _team.works:
-            team = _team
-            leader, address = _leader(kernel, dtype, len(before))
-            if leader(team.address, team.grow(helpers), address, first, last, step, before, behind):
-                raise MemoryError("no room for a kernel's notes")
-        else:
-            _share_with_python(kernel[dtype], first, last, step, before, behind)
+        while _left_by(kernel, dtype, first, last, step, helpers, before, behind):
+            kernel.complete(dtype)
+
+
+def _left_by(
+    kernel: Kernel, dtype: np.dtype[Any], first: int, last: int, step: int, helpers: int, before: Any, behind: Any
+) -> Any:
+    """Call a kernel for parts of a range; return what it left undone, 0 or None if that is nothing."""
+    if helpers == 0:
+        return kernel.unchecked(dtype)(*before, first, last, *behind)
+    if not _team.works:
+        return _share_with_python(kernel[dtype], first, last, step, before, behind)
+    team = _team
+    leader, address = _leader(kernel, dtype, len(before))
+    nothing = 0 if kernel.later else None
+    left = leader(team.address, team.grow(helpers), address, first, last, step, before, behind, nothing)
+    if left >= FAILURE:
+        raise MemoryError("no room for a kernel's notes")
+    return left
 
 
 def _step(count: int, unit: int, sharers: int) -> int:
@@ -123,14 +135,17 @@ def _step(count: int, unit: int, sharers: int) -> int:
     return step if step < 2 * ROUND else step // ROUND * ROUND
 
 
-def _share_with_python(kernel: Any, first: int, last: int, step: int, before: Any, behind: Any) -> None:
-    """Do it as tasks of Python's."""
+def _share_with_python(kernel: Any, first: int, last: int, step: int, before: Any, behind: Any) -> int:
+    """Do it as tasks of Python's; return how many of them left something undone."""
+    left: list[int] = []
 
     def task(number: int) -> None:
         begin = first + number * step
-        kernel(*before, begin, min(begin + step, last), *behind)
+        if kernel(*before, begin, min(begin + step, last), *behind):
+            left.append(number)
 
     threads.run(task, -(-(last - first) // step))
+    return len(left)
 
 
 @functools.cache
@@ -138,4 +153,5 @@ def _leader(kernel: Kernel, dtype: np.dtype[Any], before: int) -> tuple[Any, int
     """Return `lead` for a kernel with so many arguments before those of the range, and where the kernel is."""
     kinds = kernel.signature(dtype).args
     arguments = types.Tuple(kinds[:before]), types.Tuple(kinds[before + 2 :])
-    return unchecked(compiled(lead, types.intp(*[types.intp] * 6, *arguments))), kernel.address(dtype)
+    left = types.intp if kernel.later else types.none
+    return unchecked(compiled(lead, types.intp(*[types.intp] * 6, *arguments, left))), kernel.address(dtype)

@@ -88,11 +88,15 @@ def on_stack(typingctx, before, behind):
     return types.intp(before, behind), codegen
 
 
+FAILURE = 2**32  # what `call_part` returns, or more, if a kernel failed: it never leaves so much undone
+
+
 @intrinsic
-def caller_of(typingctx, before, behind):
+def caller_of(typingctx, before, behind, left):
     """Return the address of a function that calls kernels with such arguments; `call_part` calls that.
 
-    It calls kernel(*before, first, last, *behind), the tuples being where `on_stack` has put them.
+    It calls kernel(*before, first, last, *behind), the tuples being where `on_stack` has put them. `left` is a number
+    like those that the kernel returns, None if it returns nothing.
     """
     pair = types.Tuple((before, behind))
     parameters = [*before.types, types.intp, types.intp, *behind.types]
@@ -105,18 +109,19 @@ def caller_of(typingctx, before, behind):
         both = inner.load(inner.inttoptr(place, context.get_value_type(pair).as_pointer()))
         values_before, values_behind = (cgutils.unpack_tuple(inner, inner.extract_value(both, i)) for i in range(2))
         convention = context.call_conv
-        callee = inner.inttoptr(kernel, convention.get_function_type(types.none, parameters).as_pointer())
+        callee = inner.inttoptr(kernel, convention.get_function_type(left, parameters).as_pointer())
         arguments = [*values_before, first, last, *values_behind]
-        status, _ = convention.call_function(inner, callee, types.none, parameters, arguments)
-        inner.ret(inner.zext(status.is_error, _INT))
+        status, undone = convention.call_function(inner, callee, left, parameters, arguments)
+        undone = _INT(0) if left == types.none else undone
+        inner.ret(inner.select(status.is_error, _INT(FAILURE), undone))
         return builder.ptrtoint(function, _INT)
 
-    return types.intp(before, behind), codegen
+    return types.intp(before, behind, left), codegen
 
 
 @intrinsic
 def call_part(typingctx, caller, place, kernel, first, last):
-    """Call a kernel through the function that `caller_of` returned; return 0, or 1 if it failed."""
+    """Call a kernel through the function that `caller_of` returned; return what it left undone, or `FAILURE`."""
 
     def codegen(context, builder, sig, values):
         return builder.call(builder.inttoptr(values[0], _PART.as_pointer()), values[1:])

@@ -16,7 +16,7 @@ Error bounds, in units in the last place: softmax 2, log_softmax 2, logsumexp 1 
 import math
 
 from fastsoftmax.jit import inline, kernel
-from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
+from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, carefully
 from fastsoftmax.kernels.column_logs import keep_logs
 from fastsoftmax.kernels.column_pivots import KEPT, SUMS, TOTAL, Kept, clear, keep_sums, pivots
 from fastsoftmax.kernels.column_results import (
@@ -89,13 +89,17 @@ def is_far(out, elements):
 
 @inline
 def results_of_odd(careful, x, n, strip, has_odd, kept, temperature):
-    """Return how many columns the fast way cannot do, and their results, in rows, as a careful way has them."""
-    odd = count_odd(kept, strip, has_odd)
+    """Return how many columns the fast way cannot do, and their results, in rows, as the careful way has them.
+
+    And how many of them `carefully` has left undone.
+    """
+    odd, left = count_odd(kept, strip, has_odd), 0
     rows = empty_like(x.data, odd * n)
     copy_odd_columns(x, n, strip, odd, kept, rows)
     for k in range(odd):
-        careful(rows, k * n, n, rows, k * n, temperature)
-    return odd, rows
+        left += carefully(careful, pointer_to(rows), k * n, n, pointer_to(rows), k * n, temperature)
+    keep_alive(rows)
+    return odd, rows, left
 
 
 @inline
@@ -112,10 +116,10 @@ def room_for(x, width, tile_rows):
 # --- softmax --------------------------------------------------------------------------------------------------------
 
 
-@kernel(*PARAMETERS)
+@kernel(*PARAMETERS, later=SOFTMAX)
 def softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature,
+    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature, careful,
 ):  # fmt: skip
     """Write softmax of the strips first to last, each of up to `width` columns.
 
@@ -123,6 +127,7 @@ def softmax_columns(
     likewise. Terms are kept there where that is possible and `in_out` is 1, or in a tile of so many rows.
     """
     high, low = log2e_over(x, temperature)
+    left = 0
     numbers, tile_room, kept = room_for(x, width, CHUNK + tile_rows)
     magic_pitch = (width + lanes(x) - 1) // lanes(x) * lanes(x)
     magic_room = empty(x, chunks_of(n) * magic_pitch + lanes(x))
@@ -154,7 +159,8 @@ def softmax_columns(
             keep_magics(kept, slots, rows_from(magics, c))
         has_odd = keep_inverses(kept, slots, high)
         settle_all(kept, strip, column)
-        odd, rows_of_odd = results_of_odd(careful_softmax, x_here, n, strip, has_odd, kept, temperature)
+        odd, rows_of_odd, left_here = results_of_odd(careful, x_here, n, strip, has_odd, kept, temperature)
+        left += left_here
         mode = flush_small()
         if is_kept:
             write_shares(terms, out_here, n, strip, column, magics, kept)
@@ -165,18 +171,20 @@ def softmax_columns(
     keep_alive(numbers)
     keep_alive(tile_room)
     keep_alive(magic_room)
+    return left
 
 
 # --- log_softmax ----------------------------------------------------------------------------------------------------
 
 
-@kernel(*PARAMETERS)
+@kernel(*PARAMETERS, later=LOG_SOFTMAX)
 def log_softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature,
+    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature, careful,
 ):  # fmt: skip
     """Write log_softmax of the strips first to last, which lie as in `softmax_columns`."""
     high, low = log2e_over(x, temperature)
+    left = 0
     numbers, tile_room, kept = room_for(x, width, CHUNK)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     all_out = Matrix(pointer_to(out), out_start, out_outer, out_pitch)
@@ -190,11 +198,13 @@ def log_softmax_columns(
         )
         has_odd = keep_logs(kept, slots, high, temperature)
         settle_all(kept, strip, column)
-        odd, rows_of_odd = results_of_odd(careful_log_softmax, x_here, n, strip, has_odd, kept, temperature)
+        odd, rows_of_odd, left_here = results_of_odd(careful, x_here, n, strip, has_odd, kept, temperature)
+        left += left_here
         subtract_logs(x_here, out_here, n, strip, temperature, kept)
         write_odd_columns(rows_of_odd, out_here, n, strip, odd, kept)
     keep_alive(numbers)
     keep_alive(tile_room)
+    return left
 
 
 # --- logsumexp ------------------------------------------------------------------------------------------------------
@@ -209,9 +219,12 @@ def column_to_row(x, slot, n, strip, row):
 
 
 @inline
-def write_logs_of_sums(x, n, strip, last, kept, high, row, out, to, outer):
-    """Write the logarithms of the sums of a strip; the row is room for a column that must be done the careful way."""
-    numbers, sums, room, has_odd = kept.numbers, kept.sums, kept.room, False
+def write_logs_of_sums(careful, x, n, strip, last, kept, high, row, out, to, outer):
+    """Write the logarithms of the sums of a strip; the row is room for a column that must be done the careful way.
+
+    Returns how many of these `carefully` has left undone.
+    """
+    numbers, sums, room, has_odd, left = kept.numbers, kept.sums, kept.room, False, 0
     for j in range(0, slots_of(numbers, strip), WIDE):
         total, lost = sum_of(kept, j, high)
         result = log_of_sum(numbers, total, lost, pivots(kept, j))
@@ -223,20 +236,23 @@ def write_logs_of_sums(x, n, strip, last, kept, high, row, out, to, outer):
         value = sums[TOTAL * room + slot]
         if math.isnan(value) or is_delicate(numbers, value):
             column_to_row(x, slot, n, strip, row)
-            sums[TOTAL * room + slot] = careful_logsumexp(row, 0, n)
+            left += carefully(careful, row, 0, n, row, 0, 1.0)
+            copy_one(row, 0, sums, TOTAL * room + slot)
     for p in range(strip.planes):
         for j in range(0, strip.count, WIDE):
             result = load_wide(sums, TOTAL * room + p * strip.count + j)
             store_first(out, to + p * outer + j, result, strip.count - j)
+    return left
 
 
-@kernel(*PARAMETERS)
+@kernel(*PARAMETERS, later=LOGSUMEXP)
 def logsumexp_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature,
+    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature, careful,
 ):  # fmt: skip
     """Write logsumexp of the strips first to last to out[out_start + p * out_outer + column]."""
     high, low = log2e_over(x, 1.0)
+    left = 0
     numbers, tile_room, kept = room_for(x, width, CHUNK)
     row = empty_like(x, n)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
@@ -245,6 +261,9 @@ def logsumexp_columns(
         tile = Matrix(pointer_to(tile_room), 0, strip.count, kept.room)
         _, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, None, kept, high, low, None)
         to = out_start + strip.plane * out_outer + strip.column
-        write_logs_of_sums(part_of(all_x, strip), n, strip, column, kept, high, row, out, to, out_outer)
+        here = part_of(all_x, strip)
+        left += write_logs_of_sums(careful, here, n, strip, column, kept, high, pointer_to(row), out, to, out_outer)
+    keep_alive(row)
     keep_alive(numbers)
     keep_alive(tile_room)
+    return left

@@ -11,7 +11,7 @@ import collections
 import math
 
 from fastsoftmax.jit import inline, kernel
-from fastsoftmax.kernels.careful import careful_log_softmax, careful_softmax
+from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from fastsoftmax.kernels.column_logs import keep_logs
 from fastsoftmax.kernels.column_pivots import (
     FLOOR,
@@ -223,10 +223,10 @@ def sum_folded(x, fold, tile, terms, keeps, out, magics, holds, kept, high, low)
     return slots, last
 
 
-@kernel(*PARAMETERS)
+@kernel(*PARAMETERS, later=SOFTMAX)
 def softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature,
+    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature, careful,
 ):  # fmt: skip
     """Write softmax of the planes first to last, as in `columns.py`, folded to rows of `width`.
 
@@ -235,7 +235,7 @@ def softmax_columns(
     nothing.
     """
     high, low = log2e_over(x, temperature)
-    fold = fold_of(n, inner, width)
+    fold, left = fold_of(n, inner, width), 0
     numbers, tile_room, kept = room_for(x, width, 2 * CHUNK)
     magic_room = empty(x, (chunks_of(fold.rows) + 1) * kept.room)
     magics, tile = Matrix(pointer_to(magic_room), 0, 0, kept.room), Matrix(pointer_to(tile_room), 0, width, kept.room)
@@ -247,7 +247,8 @@ def softmax_columns(
         slots, column = sum_folded(x_here, fold, tile, out_here, keeps, soon, magics, None, kept, high, low)
         has_odd = keep_inverses(kept, slots, high)
         of_x = unfolded(x_here, fold)
-        odd, rows_of_odd = results_of_odd(careful_softmax, of_x, n, fold.plane, has_odd, kept, temperature)
+        odd, rows_of_odd, left_here = results_of_odd(careful, of_x, n, fold.plane, has_odd, kept, temperature)
+        left += left_here
         mode = flush_small()
         if keeps:
             write_shares(out_here, out_here, fold.rows, fold.strip, column, magics, kept)
@@ -259,16 +260,17 @@ def softmax_columns(
     keep_alive(numbers)
     keep_alive(tile_room)
     keep_alive(magic_room)
+    return left
 
 
-@kernel(*PARAMETERS)
+@kernel(*PARAMETERS, later=LOG_SOFTMAX)
 def log_softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature,
+    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature, careful,
 ):  # fmt: skip
     """Write log_softmax of the planes first to last, folded as in `softmax_columns`."""
     high, low = log2e_over(x, temperature)
-    fold = fold_of(n, inner, width)
+    fold, left = fold_of(n, inner, width), 0
     numbers, tile_room, kept = room_for(x, width, CHUNK)
     tile = Matrix(pointer_to(tile_room), 0, width, kept.room)
     for p in range(first, last):
@@ -277,29 +279,33 @@ def log_softmax_columns(
         slots, _ = sum_folded(x_here, fold, tile, None, False, None, None, True, kept, high, low)
         has_odd = keep_logs(kept, slots, high, temperature)
         of_x = unfolded(x_here, fold)
-        odd, rows_of_odd = results_of_odd(careful_log_softmax, of_x, n, fold.plane, has_odd, kept, temperature)
+        odd, rows_of_odd, left_here = results_of_odd(careful, of_x, n, fold.plane, has_odd, kept, temperature)
+        left += left_here
         for is_rest in range(2):
             begin, rows, strip = piece_of(fold, is_rest)
             subtract_logs(rows_from(x_here, begin), rows_from(out_here, begin), rows, strip, temperature, kept)
         write_odd_columns(rows_of_odd, unfolded(out_here, fold), n, fold.plane, odd, kept)
     keep_alive(numbers)
     keep_alive(tile_room)
+    return left
 
 
-@kernel(*PARAMETERS)
+@kernel(*PARAMETERS, later=LOGSUMEXP)
 def logsumexp_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature,
+    first, last, all_planes, n, inner, width, tile_rows, in_out, temperature, careful,
 ):  # fmt: skip
     """Write logsumexp of the planes first to last to out[out_start + p * out_outer + column]."""
     high, low = log2e_over(x, 1.0)
-    fold = fold_of(n, inner, width)
+    fold, left = fold_of(n, inner, width), 0
     numbers, tile_room, kept = room_for(x, width, CHUNK)
     row, tile = empty_like(x, n), Matrix(pointer_to(tile_room), 0, width, kept.room)
     for p in range(first, last):
         x_here = folded(pointer_to(x), x_start + p * x_outer, fold)
         sum_folded(x_here, fold, tile, None, False, None, None, None, kept, high, low)
         of_x, to = unfolded(x_here, fold), out_start + p * out_outer
-        write_logs_of_sums(of_x, n, fold.plane, inner, kept, high, row, out, to, 0)
+        left += write_logs_of_sums(careful, of_x, n, fold.plane, inner, kept, high, pointer_to(row), out, to, 0)
+    keep_alive(row)
     keep_alive(numbers)
     keep_alive(tile_room)
+    return left

@@ -26,8 +26,8 @@ LINE = 128  # bytes: two cache lines, which some processors fetch together
 # none is) and of the last; how many are at work on it, how many more may be; how many sleep and have not been woken,
 # and the semaphore that they sleep on; where the next part begins; and the job.
 LEADERS, OPEN, JOBS, AT_WORK, SEATS, ASLEEP, SEMAPHORE, NEXT, JOB = range(0, 9 * LINE, LINE)
-# The job: what `call_part` wants, the end of the range, the length of a part, how many calls failed.
-CALLER, ARGUMENTS, KERNEL, LAST, STEP, FAILED = range(JOB, JOB + 6 * 8, 8)
+# The job: what `call_part` wants, the end of the range, the length of a part, the sum of what calls returned.
+CALLER, ARGUMENTS, KERNEL, LAST, STEP, LEFT = range(JOB, JOB + 6 * 8, 8)
 BYTES = JOB + LINE
 
 
@@ -38,7 +38,7 @@ def take_parts(team):
     last, step = read(team + LAST), read(team + STEP)
     first = add(team + NEXT, step)
     while first < last:
-        add(team + FAILED, call_part(caller, arguments, kernel, first, min(first + step, last)))
+        add(team + LEFT, call_part(caller, arguments, kernel, first, min(first + step, last)))
         first = add(team + NEXT, step)
 
 
@@ -72,12 +72,13 @@ def serve(team):
             looks = 0
 
 
-def lead(team, helpers, kernel, first, last, step, before, behind):
+def lead(team, helpers, kernel, first, last, step, before, behind, left):
     """Call kernel(*before, i, min(i + step, last), *behind) for all i = first, first + step, ... before last.
 
-    So many helpers take part at most. Returns how many calls failed.
+    So many helpers take part at most; `left` is what a kernel returns that leaves nothing undone, 0 or None. Returns
+    what is left undone, or `FAILURE` and more if calls failed.
     """
-    caller, arguments = caller_of(before, behind), on_stack(before, behind)
+    caller, arguments = caller_of(before, behind, left), on_stack(before, behind)
     if exchange(team + LEADERS, 1) != 0:
         return call_part(caller, arguments, kernel, first, last)
     write(team + CALLER, caller)
@@ -85,7 +86,7 @@ def lead(team, helpers, kernel, first, last, step, before, behind):
     write(team + KERNEL, kernel)
     write(team + LAST, last)
     write(team + STEP, step)
-    write(team + FAILED, 0)
+    write(team + LEFT, 0)
     write(team + NEXT, first)
     write(team + SEATS, helpers)
     write(team + OPEN, add(team + JOBS, 1) + 1)
@@ -101,6 +102,6 @@ def lead(team, helpers, kernel, first, last, step, before, behind):
         looks += 1
         if looks > LOOKS:
             sched_yield()
-    failed = read(team + FAILED)
+    undone = read(team + LEFT)
     write(team + LEADERS, 0)
-    return failed
+    return undone

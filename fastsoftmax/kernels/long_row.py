@@ -13,7 +13,7 @@ import numpy as np
 
 from fastsoftmax import team
 from fastsoftmax.jit import Kernel, inline, kernel
-from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
+from fastsoftmax.kernels.careful_rows import careful_log_softmax_row, careful_logsumexp_row, careful_softmax_row
 from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_number
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import (
@@ -236,24 +236,6 @@ def write_log_softmax_of_peak(x, start, out, to, n, first, last, peak, log, log_
         subtract_peak(x, start + begin, end - begin, out, to + begin, peak, log, log_low, temperature)
 
 
-@kernel("in", "int", "out", "int", "int", "real")
-def careful_softmax_row(x, start, out, to, n, temperature):
-    """Do a row the careful way."""
-    careful_softmax(x, start, n, out, to, temperature)
-
-
-@kernel("in", "int", "out", "int", "int", "real")
-def careful_log_softmax_row(x, start, out, to, n, temperature):
-    """Do a row the careful way."""
-    careful_log_softmax(x, start, n, out, to, temperature)
-
-
-@kernel("in", "int", "out", "int", "int", "real")
-def careful_logsumexp_row(x, start, out, to, n, temperature):
-    """Do a row the careful way."""
-    store_one(out, to, careful_logsumexp(x, start, n))
-
-
 @kernel("out", "int", "real")
 def write_number(out, to, value):
     """Write a number to out[to]."""
@@ -309,7 +291,7 @@ class LongRow:
         peak, log_others, log_others_low = self._peak() if is_peaked else (math.nan, NO_PEAK, 0.0)
         x = self.x
         if math.isnan(total) or math.isnan(log_others) or is_delicate:
-            CAREFUL[self.op][x.dtype](x, self.start, self.out, self.to, self.n, self.temperature)
+            CAREFUL[self.op][x.dtype](x, self.start, self.n, self.out, self.to, self.temperature)
         elif self.op == "logsumexp":
             write_number[x.dtype](self.out, self.to, log)
         elif self.op == "softmax":

@@ -13,11 +13,7 @@ Error: softmax and log_softmax 2 ULP; logsumexp 1 ULP (one ulp of 1.0 near 0).
 import math
 
 from fastsoftmax.jit import inline, kernel
-from fastsoftmax.kernels.careful import (
-    careful_log_softmax,
-    careful_logsumexp,
-    careful_softmax,
-)
+from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, carefully
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_of_sum
 from fastsoftmax.kernels.narrow_near_zero import set_aside, write_near_zero
@@ -46,6 +42,7 @@ from fastsoftmax.simd import (
     load,
     load_group,
     narrowed,
+    pointer_to,
     repeated,
     restore,
     rounded,
@@ -98,12 +95,20 @@ def store_shares(tile, out, start, step, n, inverse, inverse_low):
     store_columns(out, start + j, step, share(load_group(tile, width * j), inverse, inverse_low))
 
 
-@kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@inline
+def carefully_into(tile, column, careful, x, start, n, out, to, temperature):
+    """Do a row the careful way, and copy its result into a column of the tile; return what `carefully` does."""
+    is_left = carefully(careful, pointer_to(x), start, n, pointer_to(out), to, temperature)
+    into_column(out, to, tile, column, lanes(x), n)
+    return is_left
+
+
+@kernel(*ROW_PARAMETERS, later=SOFTMAX)
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write softmax of the rows first to last; for the parameters see `rows.softmax_rows`."""
     high, low = log2e_over(x, temperature)
-    width = lanes(x)
-    tile, row = scratch(x, n), scratch(x, n // lanes(x) + 1)
+    width, left = lanes(x), 0
+    tile = scratch(x, n)
     mode = flush_small()
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
@@ -118,10 +123,12 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
         scale_rows(tile, n, inverse, inverse_low)
         for k in range(rows):
             if math.isnan(tile[k]):
-                careful_softmax(x, x_start + (r + k) * x_step, n, row, 0, temperature)
-                into_column(row, tile, k, width, n)
+                left += carefully_into(
+                    tile, k, careful, x, x_start + (r + k) * x_step, n, out, to + k * out_step, temperature
+                )
         store_few(tile, out, to, out_step, rows, n)
     restore(mode)
+    return left
 
 
 # --- log_softmax ----------------------------------------------------------------------------------------------------
@@ -161,13 +168,13 @@ def store_log_shares(tile, out, start, step, n, maximum, log, scale, scale_low):
     store_columns(out, start + j, step, log_share(load_group(tile, width * j), maximum, log, scale, scale_low))
 
 
-@kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=LOG_SOFTMAX)
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write log_softmax of the rows first to last."""
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
-    width = lanes(x)
-    tile, row = scratch(x, n), scratch(x, n // lanes(x) + 1)
+    width, left = lanes(x), 0
+    tile = scratch(x, n)
     for r in range(first, last, width):
         rows, to = min(width, last - r), out_start + r * out_step
         next_rows = x_start + (r + width) * x_step
@@ -180,9 +187,11 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
         subtract_from_rows(tile, n, maximum, log, scale, scale_low)
         for k in range(rows):
             if math.isnan(tile[k]):
-                careful_log_softmax(x, x_start + (r + k) * x_step, n, row, 0, temperature)
-                into_column(row, tile, k, width, n)
+                left += carefully_into(
+                    tile, k, careful, x, x_start + (r + k) * x_step, n, out, to + k * out_step, temperature
+                )
         store_few(tile, out, to, out_step, rows, n)
+    return left
 
 
 # --- logsumexp ------------------------------------------------------------------------------------------------------
@@ -205,11 +214,11 @@ def logsumexp_of_tile(x, next_rows, tile, n, maximum, high, low):
     return result, select(size >= TINY, size, 1.0) < (0.0 if in_double else near_zero(x))
 
 
-@kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=LOGSUMEXP)
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write logsumexp of the rows first to last; the temperature is 1."""
     high, low = log2e_over(x, 1.0)
-    width = lanes(x)
+    width, left = lanes(x), 0
     tile, results = scratch(x, n), scratch(x, 1)
     aside, numbers, waiting = scratch(x, 2 * n), scratch_wide(2 * (lanes(x) // WIDE)), 0  # see `narrow_near_zero.py`
     for r in range(first, last, width):
@@ -224,8 +233,13 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         else:
             store(results, 0, result)
             for k in range(rows):
+                place = to + k * out_step
                 if math.isnan(results[k]):
-                    results[k] = careful_logsumexp(x, x_start + (r + k) * x_step, n)
-                copy_one(results, k, out, to + k * out_step)
+                    left += carefully(
+                        careful, pointer_to(x), x_start + (r + k) * x_step, n, pointer_to(out), place, temperature
+                    )
+                else:
+                    copy_one(results, k, out, place)
         while waiting >= width or (waiting > 0 and r + width >= last):
             waiting = write_near_zero(x, aside, n, numbers, waiting, results, out, out_start, 1, out_step)
+    return left

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from fastsoftmax.jit import inline, kernel
-from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax, logsumexp_near_zero
+from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP_OF_ROWS, NEAR_ZERO, SOFTMAX, carefully
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.logarithm import log_and_rest
 from fastsoftmax.kernels.row_results import (
@@ -48,6 +48,7 @@ from fastsoftmax.kernels.storage import OUT_IS_LARGE, room_for_terms
 from fastsoftmax.simd import (
     NODES,
     constant,
+    copy_one,
     flush_small,
     keep_alive,
     lanes,
@@ -68,13 +69,15 @@ near_zero = constant(NEAR_ZERO_SINGLE, 1.0)  # a logsumexp under it has a last p
 TINY = 0.99e-3  # a logsumexp nearer 0 than 1e-3 may err by one ulp of 1.0; one just above may be computed below
 
 
-@kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=SOFTMAX)
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write softmax of the rows first to last.
 
     Row r begins at x[x_start + r * x_step] and goes to out[out_start + r * out_step]; `out_is` tells what
-    that is (`storage.py`).
+    that is (`storage.py`), and `careful` where the careful way is known. Returns how many rows want it, but not yet can
+    have it.
     """
+    left = 0
     together = 1 if out_is == OUT_IS_LARGE else rows_together(x, n, True)  # what is written must not come in floods
     room = room_for_terms(out, together * n, out_is)
     x, out = pointer_to(x), pointer_to(out)
@@ -96,7 +99,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
         for k in range(rows):
             place, write_to = start + k * x_step, to + k * out_step
             if math.isnan(kept[TOTAL + k]):
-                careful_softmax(x, place, n, out, write_to, temperature)
+                left += carefully(careful, x, place, n, out, write_to, temperature)
             else:
                 end = load_group(kept, ENDS + k * 4 * lanes(x))
                 inverse, inverse_low = inverse_of(out, np.float64(kept[TOTAL + k]), np.float64(kept[LOST + k]))
@@ -109,6 +112,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
         wait_for_stores()
     restore(mode)
     keep_alive(room)
+    return left
 
 
 @inline
@@ -118,9 +122,10 @@ def keep_logarithms(kept):
     keep_in_two_parts(kept, FIRST, SECOND, log, rest)
 
 
-@kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=LOG_SOFTMAX)
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write log_softmax of the rows first to last, which lie as in `softmax_rows`."""
+    left = 0
     together = 1 if out_is == OUT_IS_LARGE else rows_together(x, n, False)
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
@@ -146,12 +151,13 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
                 else:
                     subtract_log_sum(x, place, n, out, write_to, log, log_low, temperature, None, None)
             elif math.isnan(log_others):
-                careful_log_softmax(x, place, n, out, write_to, temperature)
+                left += carefully(careful, x, place, n, out, write_to, temperature)
             else:
                 peak = float(kept[MAXIMUM + k])
                 subtract_peak(x, place, n, out, write_to, peak, log_others, log_others_low, temperature)
     if out_is == OUT_IS_LARGE:
         wait_for_stores()
+    return left
 
 
 @inline
@@ -166,9 +172,10 @@ def is_surely_delicate(x, result):
     return 1.01 * TINY <= abs(result) <= 0.99 * near_zero(x)
 
 
-@kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=LOGSUMEXP_OF_ROWS)
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write logsumexp of the rows first to last to out[out_start + r * out_step]; the temperature is 1."""
+    left = 0
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
@@ -177,10 +184,10 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     while r < last:
         start = x_start + r * x_step
         if expects_delicate:  # as the one before was: then the plain sum may be left out
-            result = logsumexp_near_zero(x, start, n)
-            expects_delicate = is_surely_delicate(x, result)
+            left += carefully(careful + NEAR_ZERO, x, start, n, out, out_start + r * out_step, temperature)
+            copy_one(out, out_start + r * out_step, kept, FIRST)
+            expects_delicate = is_surely_delicate(x, float(kept[FIRST]))
             if expects_delicate:
-                store_one(out, out_start + r * out_step, result)
                 r += 1
                 continue
         rows = min(together, last - r)
@@ -189,11 +196,14 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         )
         keep_logarithms(kept)
         for k in range(rows):
+            place, write_to = start + k * x_step, out_start + (r + k) * out_step
             result = float(kept[FIRST + k])
             expects_delicate = is_delicate(x, result)
             if expects_delicate:
-                result = logsumexp_near_zero(x, start + k * x_step, n)
+                left += carefully(careful + NEAR_ZERO, x, place, n, out, write_to, temperature)
             elif math.isnan(result):
-                result = careful_logsumexp(x, start + k * x_step, n)
-            store_one(out, out_start + (r + k) * out_step, result)
+                left += carefully(careful, x, place, n, out, write_to, temperature)
+            else:
+                store_one(out, write_to, result)
         r += rows
+    return left

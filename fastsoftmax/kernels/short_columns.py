@@ -14,7 +14,7 @@ Error: softmax and log_softmax 2 ULP; logsumexp 1 ULP (one ulp of 1.0 near 0).
 import math
 
 from fastsoftmax.jit import inline, kernel
-from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
+from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, carefully
 from fastsoftmax.kernels.columns import PARAMETERS, column_to_row
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.narrow import (
@@ -35,7 +35,9 @@ from fastsoftmax.simd import (
     any_set,
     copy_one,
     count_set,
+    empty_like,
     flush_small,
+    keep_alive,
     lanes,
     larger,
     load,
@@ -127,17 +129,27 @@ def store_tile(tile, n, out, columns):
             store_first(out.data, to + q * out.outer + i * out.pitch, v, columns.count)
 
 
-@kernel(*PARAMETERS)
+@inline
+def carefully_as_row(careful, x, slot, n, columns, temperature):
+    """Return the result of a column as the careful way has it, as a row, and whether it was left undone."""
+    row = empty_like(x.data, n)
+    column_to_row(x, slot, n, columns, row)
+    is_left = carefully(careful, pointer_to(row), 0, n, pointer_to(row), 0, temperature)
+    keep_alive(row)
+    return row, is_left
+
+
+@kernel(*PARAMETERS, later=SOFTMAX)
 def softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature,
+    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature, careful,
 ):  # fmt: skip
     """Write softmax of the strips first to last, as in `columns.py`; `tile_rows` and `in_out` do nothing."""
-    x, out = pointer_to(x), pointer_to(out)
+    x, out, left = pointer_to(x), pointer_to(out), 0
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
     high, low = log2e_over(x, temperature)
     width, together = lanes(x), planes_together(x, inner)
-    tile, next_tile, row = scratch(x, n + 1), scratch(x, n + 1), scratch(x, n // lanes(x) + 1)
+    tile, next_tile = scratch(x, n + 1), scratch(x, n + 1)
     next_maximum = splat(x, 0.0)
     mode = flush_small()
     for block in range(first, last):
@@ -161,25 +173,26 @@ def softmax_columns(
             scale_rows(tile, n, inverse, inverse_low)
             for k in range(columns.planes * columns.count):
                 if math.isnan(tile[k]):
-                    column_to_row(part_of(all_x, columns), k, n, columns, row)
-                    careful_softmax(row, 0, n, row, 0, temperature)
-                    into_column(row, tile, k, width, n)
+                    row, is_left = carefully_as_row(careful, part_of(all_x, columns), k, n, columns, temperature)
+                    into_column(row, 0, tile, k, width, n)
+                    left += is_left
             store_tile(tile, n, all_out, columns)
     restore(mode)
+    return left
 
 
-@kernel(*PARAMETERS)
+@kernel(*PARAMETERS, later=LOG_SOFTMAX)
 def log_softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature,
+    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature, careful,
 ):  # fmt: skip
     """Write log_softmax of the strips first to last."""
-    x, out = pointer_to(x), pointer_to(out)
+    x, out, left = pointer_to(x), pointer_to(out), 0
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
     width, together = lanes(x), planes_together(x, inner)
-    tile, next_tile, row = scratch(x, n + 1), scratch(x, n + 1), scratch(x, n // lanes(x) + 1)
+    tile, next_tile = scratch(x, n + 1), scratch(x, n + 1)
     next_maximum = splat(x, 0.0)
     for block in range(first, last):
         strip = strip_of(block, strip_width, inner, all_planes)
@@ -202,23 +215,24 @@ def log_softmax_columns(
             subtract_from_rows(tile, n, maximum, log, scale, scale_low)
             for k in range(columns.planes * columns.count):
                 if math.isnan(tile[k]):
-                    column_to_row(part_of(all_x, columns), k, n, columns, row)
-                    careful_log_softmax(row, 0, n, row, 0, temperature)
-                    into_column(row, tile, k, width, n)
+                    row, is_left = carefully_as_row(careful, part_of(all_x, columns), k, n, columns, temperature)
+                    into_column(row, 0, tile, k, width, n)
+                    left += is_left
             store_tile(tile, n, all_out, columns)
+    return left
 
 
-@kernel(*PARAMETERS)
+@kernel(*PARAMETERS, later=LOGSUMEXP)
 def logsumexp_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature,
+    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature, careful,
 ):  # fmt: skip
     """Write logsumexp of the strips first to last to out[out_start + p * out_outer + column]."""
-    x, out = pointer_to(x), pointer_to(out)
+    x, out, left = pointer_to(x), pointer_to(out), 0
     all_x = Matrix(x, x_start, x_outer, x_pitch)
     high, low = log2e_over(x, 1.0)
     width, together = lanes(x), planes_together(x, inner)
-    tile, row, results = scratch(x, n + 1), scratch(x, n // lanes(x) + 1), scratch(x, 1)
+    tile, results = scratch(x, n + 1), scratch(x, 1)
     aside, numbers, waiting = scratch(x, 2 * n), scratch_wide(2 * (lanes(x) // WIDE)), 0  # see `narrow_near_zero.py`
     for block in range(first, last):
         strip = strip_of(block, strip_width, inner, all_planes)
@@ -236,9 +250,11 @@ def logsumexp_columns(
                     store(results, 0, result)
                     for k in range(in_tile):
                         if math.isnan(results[k]):
-                            column_to_row(part_of(all_x, columns), k, n, columns, row)
-                            results[k] = careful_logsumexp(row, 0, n)
+                            row, is_left = carefully_as_row(careful, part_of(all_x, columns), k, n, columns, 1.0)
+                            copy_one(row, 0, results, k)
+                            left += is_left
                         copy_one(results, k, out, out_start + place_of(place + k, inner, out_outer))
                 is_end = block == last - 1 and p + columns.planes == strip.planes and j + width >= strip.count
                 while waiting >= width or (waiting > 0 and is_end):
                     waiting = write_near_zero(x, aside, n, numbers, waiting, results, out, out_start, inner, out_outer)
+    return left

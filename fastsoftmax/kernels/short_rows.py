@@ -14,7 +14,7 @@ Error: softmax and log_softmax 2 ULP; logsumexp 1 ULP (one ulp of 1.0 near 0).
 import math
 
 from fastsoftmax.jit import kernel
-from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax, logsumexp_near_zero
+from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP_OF_ROWS, NEAR_ZERO, SOFTMAX, carefully
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.logarithm import log_of_sum
 from fastsoftmax.kernels.narrow import inverses, log_share, scales
@@ -48,10 +48,10 @@ def is_short(rows: int, n: int, compute_type: str) -> bool:
     return rows >= MANY and least <= n < limit
 
 
-@kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=SOFTMAX)
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write softmax of the rows first to last; for the parameters see `rows.softmax_rows`."""
-    x, out = pointer_to(x), pointer_to(out)
+    x, out, left = pointer_to(x), pointer_to(out), 0
     high, low = log2e_over(x, temperature)
     width, whole = lanes(x), n - n % lanes(x)
     pitch = (n + width - 1) // width * width
@@ -77,7 +77,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
         for k in range(rows):
             j, place = k * pitch, to + k * out_step
             if math.isnan(room.kept[k]):
-                careful_softmax(x, start + k * x_step, n, out, place, temperature)
+                left += carefully(careful, x, start + k * x_step, n, out, place, temperature)
                 continue
             high_part, low_part = splat(x, room.kept[k]), splat(x, room.kept[width + k])
             for i in range(0, whole, width):
@@ -85,12 +85,13 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
             if whole < n:
                 store_first(out, place + whole, share(load(terms, j + whole), high_part, low_part), n - whole)
     restore(mode)
+    return left
 
 
-@kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=LOG_SOFTMAX)
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write log_softmax of the rows first to last."""
-    x, out = pointer_to(x), pointer_to(out)
+    x, out, left = pointer_to(x), pointer_to(out), 0
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
     width, whole = lanes(x), n - n % lanes(x)
@@ -112,7 +113,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
         for k in range(rows):
             at, place = start + k * x_step, to + k * out_step
             if math.isnan(room.kept[width + k]):
-                careful_log_softmax(x, at, n, out, place, temperature)
+                left += carefully(careful, x, at, n, out, place, temperature)
                 continue
             top, log = splat(x, room.kept[k]), splat(x, room.kept[width + k])
             for i in range(0, whole, width):
@@ -120,12 +121,13 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             if whole < n:
                 v = load_first(x, at + whole, n - whole)
                 store_first(out, place + whole, log_share(v, top, log, scale, scale_low), n - whole)
+    return left
 
 
-@kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=LOGSUMEXP_OF_ROWS)
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write logsumexp of the rows first to last; the temperature is 1."""
-    x, out = pointer_to(x), pointer_to(out)
+    x, out, left = pointer_to(x), pointer_to(out), 0
     high, low = log2e_over(x, 1.0)
     width = lanes(x)
     room = Room(scratch(x, ROWS), scratch(x, ROWS), scratch(x, ROWS), scratch(x, KEPT))
@@ -142,9 +144,11 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
             continue
         store(room.kept, 0, narrowed(x, log_of_sum(x, widened(total), widened(lost), widened(pivot))))
         for k in range(rows):
-            result = float(room.kept[k])
+            result, at, place = float(room.kept[k]), start + k * x_step, to + k * out_step
             if is_delicate(x, result):
-                result = logsumexp_near_zero(x, start + k * x_step, n)
+                left += carefully(careful + NEAR_ZERO, x, at, n, out, place, temperature)
             elif math.isnan(result):
-                result = careful_logsumexp(x, start + k * x_step, n)
-            store_one(out, to + k * out_step, result)
+                left += carefully(careful, x, at, n, out, place, temperature)
+            else:
+                store_one(out, place, result)
+    return left

@@ -69,7 +69,7 @@ def store_few(tile, out, start, step, rows, n):
 
 
 @inline
-def into_column(row, tile, column, pitch, n):
-    """Copy a row into a column."""
+def into_column(out, start, tile, column, pitch, n):
+    """Copy a row of `out` into a column of the tile."""
     for j in range(n):
-        tile[column + pitch * j] = row[j]
+        copy_one(out, start + j, tile, column + pitch * j)

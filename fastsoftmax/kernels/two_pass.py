@@ -11,7 +11,7 @@ Error: 2 ULP, logsumexp 1. log_softmax of rows in which one term holds nearly al
 """
 
 from fastsoftmax.jit import inline, kernel
-from fastsoftmax.kernels.careful import careful_log_softmax, careful_logsumexp, careful_softmax
+from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, carefully
 from fastsoftmax.kernels.exponential import (
     add_exactly,
     add_smaller,
@@ -43,6 +43,7 @@ from fastsoftmax.simd import (
     larger,
     largest,
     ldexp_small,
+    pointer_to,
     restore,
     select,
     shift_exponent,
@@ -114,16 +115,17 @@ def is_sound(total, pivot):
     return total >= 0.5 and abs(pivot) < MAX_GUESS
 
 
-@kernel(*ROW_PARAMETERS)
-def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=SOFTMAX)
+def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write 2^f · 2^(n - pivot) / total."""
+    x, out, left = pointer_to(x), pointer_to(out), 0
     high, low = log2e_over(x, temperature)
     mode = flush_small()
     for r in range(first, last):
         start, to = x_start + r * x_step, out_start + r * out_step
         total, lost, pivot = sum_in_two_parts(x, start, n, high, low)
         if not is_sound(total, pivot):
-            careful_softmax(x, start, n, out, to, temperature)
+            left += carefully(careful, x, start, n, out, to, temperature)
             continue
         inverse, inverse_low = inverse_of(out, total, lost)
         inverse, inverse_low = inverse * shrunk(x), inverse_low * shrunk(x)
@@ -132,28 +134,32 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
             e = p * power_of_two(x, exponent - pivot + lift(x))
             put(out, to + i, share(e, inverse, inverse_low), n - i)
     restore(mode)
+    return left
 
 
-@kernel(*ROW_PARAMETERS)
-def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=LOG_SOFTMAX)
+def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write x - (log total + pivot · ln 2), the subtrahend in two parts."""
+    x, out, left = pointer_to(x), pointer_to(out), 0
     high, low = log2e_over(x, temperature)
     scale, scale_low = one_over(x, temperature)
     for r in range(first, last):
         start, to = x_start + r * x_step, out_start + r * out_step
         total, lost, pivot = sum_in_two_parts(x, start, n, high, low)
         if not (is_sound(total, pivot) and total * LARGE_SHARE >= 1.5):
-            careful_log_softmax(x, start, n, out, to, temperature)
+            left += carefully(careful, x, start, n, out, to, temperature)
             continue
         log_high, log_low = log_rounded(x, total, lost, pivot)
         for i in range(0, n, lanes(x)):
             v = part(x, start + i, n - i)
             put(out, to + i, minus_log_sum(v, lowest_of(x), scale, scale_low, -log_high, -log_low), n - i)
+    return left
 
 
-@kernel(*ROW_PARAMETERS)
-def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature):
+@kernel(*ROW_PARAMETERS, later=LOGSUMEXP)
+def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write log total + pivot · ln 2."""
+    x, out, left = pointer_to(x), pointer_to(out), 0
     high, low = log2e_over(x, 1.0)
     for r in range(first, last):
         start, to = x_start + r * x_step, out_start + r * out_step
@@ -161,5 +167,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
         a, b = log_in_parts(total, lost, pivot)
         result = a + b
         if not is_sound(total, pivot) or is_delicate(x, result):
-            result = careful_logsumexp(x, start, n)
+            left += carefully(careful, x, start, n, out, to, temperature)
+            continue
         store_one(out, to, result)
+    return left
