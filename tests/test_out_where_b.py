@@ -49,7 +49,8 @@ def test_a_large_result_begins_in_the_middle_of_a_page(dtype):
 def test_a_logsumexp_is_all_that_is_written(dtype, rng):
     # also in two bytes; whatever way a row takes
     stored = np.dtype(dtype) if dtype in FLOATS else np.dtype(np.uint16 if dtype == np.float16 else np.int16)
-    kernel = rows.logsumexp_rows[stored]
+    kernel, cells = rows.logsumexp_rows[stored], rows.logsumexp_rows.cells(stored)
+    rows.logsumexp_rows.complete(stored)
     for n in (210, 1000, 5000):
         x = rng.normal(0, 1, (40, n))
         x += rng.choice([0.2, -0.05, 0.7, 30.0], 40)[:, None] - logsumexp(x, 1)[:, None]
@@ -58,7 +59,7 @@ def test_a_logsumexp_is_all_that_is_written(dtype, rng):
         x = x.astype(dtype).view(stored).ravel()
         for count, first in itertools.product(range(1, 24), range(16)):
             room = np.full(count + 32, 7, stored)
-            kernel(x, first * n, n, room, 16, 1, 0, count, n, 0, 1.0)
+            kernel(x, first * n, n, room, 16, 1, 0, count, n, 0, 1.0, *cells)
             assert (room[:16] == 7).all()
             assert (room[16 + count :] == 7).all()
 
