@@ -71,6 +71,7 @@ TESTS = (
     ("fastsoftmax/kernels/textbook.py", "tests/test_ways.py -k stable"),
     ("fastsoftmax/kernels/two_pass.py", "tests/test_ways.py -k two_pass"),
     ("fastsoftmax/kernels/weighted.py", "tests/test_out_where_b.py -k weight"),
+    ("fastsoftmax/kernels/careful_rows.py", "tests/test_careful_rows.py"),
     ("fastsoftmax/kernels/storage.py", "tests/test_types.py -k half"),
     ("fastsoftmax/kernels/*", "tests/test_ways.py -k rows"),
     ("fastsoftmax/simd/*", "tests/test_simd.py"),
