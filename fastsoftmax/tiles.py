@@ -83,11 +83,11 @@ def _cut(shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...]
     innermost = [a for a in order if shape[a] > 1][-1:]
     n = arrays.size_of(shape, axes)
     are_columns = tuned and bool(innermost) and innermost == kept[-1:] and n * NARROWEST <= TILE_OF_COLUMNS
-    blocks = _blocks(tuple(shape[a] for a in kept), n, TILE_OF_COLUMNS if are_columns else TILE)
+    blocks = blocks_of(tuple(shape[a] for a in kept), n, TILE_OF_COLUMNS if are_columns else TILE)
     return Cut((*kept, *reduced), tuple(places.index(a) for a in kept), are_columns, tuple(blocks))
 
 
-def _blocks(kept: tuple[int, ...], n: int, most: int) -> Iterator[tuple[Any, ...]]:
+def blocks_of(kept: tuple[int, ...], n: int, most: int) -> Iterator[tuple[Any, ...]]:
     """Cut the kept axes into index tuples of so many elements of x each, if a row of n has no more."""
     depth = 0
     while depth < len(kept) and math.prod(kept[depth + 1 :]) * n > most:

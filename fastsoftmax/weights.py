@@ -15,6 +15,7 @@ import numpy as np
 from fastsoftmax import arrays, plain
 from fastsoftmax.arrays import Array
 from fastsoftmax.kernels.weighted import weighted_logsumexp_rows
+from fastsoftmax.tiles import blocks_of
 
 TILE = 2**15
 CANCELS = 2.0**-30  # a sum so small beside its terms may hide what equal elements cancel: they are merged
@@ -36,14 +37,13 @@ def weighted_logsumexp(
     if n and rows:
         a, b = a.transpose(order), b.transpose(order)
         keep = None if mask is None else mask.transpose(order)
-        step = max(1, TILE // n)
-        for first in range(0, rows, step):
-            last = min(first + step, rows)
-            index = np.unravel_index(np.arange(first, last), shape) if shape else ()
-            x = _as_rows(a[index], last - first)
-            weights = _as_rows(b[index], last - first)
+        stored = a.dtype if a.dtype == b.dtype == np.float32 else np.dtype(np.float64)
+        last = 0
+        for index in blocks_of(shape, n, TILE):
+            x, weights = _as_rows(a[index], n, stored), _as_rows(b[index], n, stored)
             if keep is not None:
-                weights[~keep[index].reshape(weights.shape)] = 0.0
+                weights = np.where(keep[index].reshape(weights.shape), weights, stored.type(0))
+            first, last = last, last + len(x)
             place = result[first:last], sign[first:last]
             left = np.empty(last - first)
             _run_kernel(x, weights, *place, left)
@@ -62,7 +62,7 @@ def weighted_logsumexp(
 
 
 def _run_kernel(x: Array, weights: Array, result: Array, sign: Array, left: Array) -> None:
-    kernel = weighted_logsumexp_rows[np.dtype(np.float64)]
+    kernel = weighted_logsumexp_rows[x.dtype]
     kernel(x.reshape(-1), weights.reshape(-1), result, sign, left, *x.shape)
 
 
@@ -71,11 +71,13 @@ def _merged(x: Array, weights: Array) -> tuple[Array, Array]:
     order = np.argsort(x)
     values, starts = np.unique(x[order], return_index=True)
     sums = [math.fsum(part) for part in np.split(weights[order], starts[1:])]
-    return values[np.newaxis], np.array([sums])
+    return values[np.newaxis].astype(np.float64), np.array([sums])
 
 
-def _as_rows(a: Array, rows: int) -> Array:
-    """Return a copy in rows of float64."""
-    copy = np.empty(a.shape)
+def _as_rows(a: Array, n: int, dtype: np.dtype[Any]) -> Array:
+    """Return numbers in rows of n, of a type; a copy unless they lie so."""
+    if a.dtype == dtype and a.flags.c_contiguous and a.flags.aligned:
+        return a.reshape(-1, n)
+    copy = np.empty(a.shape, dtype)
     arrays.write(copy, a)
-    return copy.reshape(rows, -1)
+    return copy.reshape(-1, n)

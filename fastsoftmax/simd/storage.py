@@ -41,6 +41,8 @@ def to_memory(builder, array, vector, value):
     single = Vector(types.float32, vector.lanes)
     if array.dtype != types.float64 and vector.dtype == types.float64:
         value = builder.fptrunc(value, llvm_vector(single))
+    if array.dtype == types.float64 and vector.dtype != types.float64:
+        value = builder.fpext(value, llvm_vector(Vector(types.float64, vector.lanes)))
     if array.dtype == types.uint16:
         half = builder.fptrunc(value, ir.VectorType(ir.HalfType(), vector.lanes))
         return builder.bitcast(half, memory_type(array, vector))
