@@ -21,9 +21,10 @@ from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_X
 from fastsoftmax.ladder import Way
 from fastsoftmax.steps import steps_for
 
-TILE = 2**16  # elements of a block, ...
-TILE_OF_COLUMNS = 2**18  # ... and of one of columns, but not where it would be less than a line of a cache wide
-NARROWEST = 16
+TILE = 2**18  # bytes, ...
+TILE_OF_COLUMNS = 2**20  # ... and those of columns, but not where a tile would be less than a line of a cache wide, ...
+LINE = 64  # ... of so many bytes
+ROOM = TILE_OF_COLUMNS * 3 // 2  # bytes of a tile and its flags at most, unless a row has more
 NOTHING = {"softmax": 0.0, "log_softmax": -np.inf}  # results of elements that take no part
 
 
@@ -48,15 +49,20 @@ def run_in_tiles(
     """
     reduces = op == "logsumexp"
     lead = x if reduces else out
-    cut = _cut(x.shape, lead.strides, axes, way.tuned)
+    suits = x.dtype in arrays.NATIVE or (way.tuned and routes.reads(x.dtype))
+    dtype = x.dtype if suits else arrays.compute_type(arrays.result_type(x.dtype))
+    cut = _cut(x.shape, lead.strides, axes, dtype.itemsize, way.tuned)
     x = x.transpose(cut.order)
     out = out.transpose(cut.order_of_kept if reduces else cut.order)
     mask = None if mask is None else mask.transpose(cut.order)
-    tiles = Tiles(op, x.dtype, len(axes), cut.are_columns, temperature, way)
+    tiles = Tiles(op, dtype, len(axes), cut.are_columns, temperature, way)
 
     def task(number: int) -> None:
         index = cut.blocks[number]
-        tiles.compute(x[index], out[index], None if mask is None else mask[index])
+        block = x[index]
+        room = _take(block.size * (dtype.itemsize + 1))
+        tiles.compute(block, out[index], None if mask is None else mask[index], room)
+        _put_back(room)
 
     for_all(task, len(cut.blocks))
 
@@ -75,15 +81,15 @@ class Cut(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _cut(shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...], tuned: bool) -> Cut:
+def _cut(shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...], itemsize: int, tuned: bool) -> Cut:
     """Return how to cut an array of a shape so that tiles lie as one with these strides does, as far as possible."""
     order = layouts.order_of(shape, strides)
     kept, reduced = [a for a in order if a not in axes], [a for a in order if a in axes]
     places = [a for a in range(len(shape)) if a not in axes]
     innermost = [a for a in order if shape[a] > 1][-1:]
     n = arrays.size_of(shape, axes)
-    are_columns = tuned and bool(innermost) and innermost == kept[-1:] and n * NARROWEST <= TILE_OF_COLUMNS
-    blocks = blocks_of(tuple(shape[a] for a in kept), n, TILE_OF_COLUMNS if are_columns else TILE)
+    are_columns = tuned and bool(innermost) and innermost == kept[-1:] and n * LINE <= TILE_OF_COLUMNS
+    blocks = blocks_of(tuple(shape[a] for a in kept), n, (TILE_OF_COLUMNS if are_columns else TILE) // itemsize)
     return Cut((*kept, *reduced), tuple(places.index(a) for a in kept), are_columns, tuple(blocks))
 
 
@@ -101,11 +107,28 @@ def blocks_of(kept: tuple[int, ...], n: int, most: int) -> Iterator[tuple[Any, .
             yield (*index, slice(first, first + step), ...)
 
 
+_spare: list[Array] = []
+
+
+def _take(size: int) -> Array:
+    """Return memory of so many bytes, used before if there is such: to get new pages takes longer than the rest."""
+    if size > ROOM:
+        return layouts.mid_page((size,), np.dtype(np.uint8))
+    try:
+        return _spare.pop()
+    except IndexError:
+        return layouts.mid_page((ROOM,), np.dtype(np.uint8))
+
+
+def _put_back(room: Array) -> None:
+    """Keep memory for the next tile."""
+    if room.size == ROOM:
+        _spare.append(room)
+
+
 class Plan(NamedTuple):
     """How to compute blocks of a shape."""
 
-    make: layouts.Maker
-    """Makes a tile of a shape and type."""
     run: Callable[[Array, Array, float], None]
     """Computes the result, divided by the temperature, ..."""
     into_out: bool
@@ -113,7 +136,9 @@ class Plan(NamedTuple):
     in_place: bool
     """... in the tile, or in an array of its own."""
     strides: tuple[int, ...]
-    """Those of a tile, in elements."""
+    """Those of a tile, in bytes, ..."""
+    of_flags: tuple[int, ...]
+    """... and of its flags."""
 
 
 @lru_cache(maxsize=1024)
@@ -137,7 +162,7 @@ def _plan(
         outs = xs if in_place else layouts.strides_in(axes[:kept], shape[:kept])
         steps = find(op, shape, xs, outs, out_is=OUT_IS_X if in_place else OUT_IS_APART)
     assert steps is not None  # tiles lie as kernels take them
-    return Plan(layouts.maker_of(shape, order), steps.runner(dtype), into_out, in_place, xs)
+    return Plan(steps.runner(dtype), into_out, in_place, tuple(stride * dtype.itemsize for stride in xs), xs)
 
 
 class Tiles:
@@ -148,7 +173,7 @@ class Tiles:
     op, temperature, way
         As for `run_in_tiles`.
     dtype : dtype
-        Of x.
+        Of tiles.
     reduced : int
         How many axes are reduced: the last ones.
     are_columns : bool
@@ -158,17 +183,16 @@ class Tiles:
     def __init__(
         self, op: str, dtype: np.dtype[Any], reduced: int, are_columns: bool, temperature: float, way: Way
     ) -> None:
-        self.op, self.reduced, self.are_columns, self.temperature, self.way = op, reduced, are_columns, temperature, way
-        suits = dtype in arrays.NATIVE or (way.tuned and routes.reads(dtype))
-        self.dtype = dtype if suits else arrays.compute_type(arrays.result_type(dtype))
+        self.op, self.dtype, self.reduced, self.are_columns = op, dtype, reduced, are_columns
+        self.temperature, self.way = temperature, way
 
-    def compute(self, x: Array, out: Array, mask: Array | None) -> None:
-        """Write the result for a block x to `out`, which may be x."""
+    def compute(self, x: Array, out: Array, mask: Array | None, room: Array) -> None:
+        """Write the result for a block x to `out`, which may be x; there is room for a tile and its flags."""
         shape, dtype = x.shape, self.dtype
         textbook = None if self.way.tuned else self.way.kernels
         outs = layouts.element_strides(out) if out.dtype == dtype else None
         plan = _plan(self.op, shape, outs, dtype, self.reduced, self.are_columns, textbook)
-        tile = plan.make(shape, dtype)
+        tile: Array = np.ndarray(shape, dtype, room.data, 0, plan.strides)
         if x.dtype == dtype:
             np.copyto(tile, x)
         else:
@@ -177,8 +201,8 @@ class Tiles:
             np.negative(tile, out=tile)
         if mask is not None:
             flags = mask
-            if mask.strides != plan.strides:
-                flags = plan.make(shape, mask.dtype)
+            if mask.strides != plan.of_flags:
+                flags = np.ndarray(shape, np.bool_, room.data, tile.nbytes, plan.of_flags)
                 np.copyto(flags, mask)
             _replace(tile, flags, -np.inf)
         result = out if plan.into_out else tile if plan.in_place else np.empty(out.shape, dtype)

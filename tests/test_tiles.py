@@ -22,7 +22,7 @@ LAYOUTS = {
 }
 
 
-@pytest.fixture(params=(200, 1000, 3000), ids=lambda size: f"blocks of {size}")
+@pytest.fixture(params=(1000, 6000, 20000), ids=lambda size: f"{size} bytes")
 def small_blocks(request, monkeypatch):
     """Many blocks, the last of them smaller."""
     monkeypatch.setattr(tiles, "TILE", request.param)
@@ -139,3 +139,33 @@ def test_threads_share_blocks(rng):
         results.append([call(op, x, axis, where=mask) for op in OPS for axis in (0, 1)])
     for one, two in zip(*results, strict=True):
         same_bits(one, two)
+
+
+def test_rows_that_no_room_is_kept_for(rng):
+    x = numbers(rng, np.float64, (2, tiles.ROOM // 8 + 5))
+    mask = rng.random(x.shape) < 0.5
+    for op in OPS:
+        close(
+            np.asarray(call(op, x, 1, where=mask)),
+            np.stack([call(op, a, where=m) for a, m in zip(x, mask, strict=True)]),
+        )
+        close(np.asarray(call(op, np.repeat(x, 2, 1)[:, ::2], 1)), call(op, x, 1))
+
+
+def test_room_is_used_again_but_not_twice_at_once(rng, monkeypatch):
+    """A signal handler may call in the middle of a call."""
+    x, other = numbers(rng, np.float32, (40, 300))[::-1, ::-1], numbers(rng, np.float32, (50, 300))[:, ::-1]
+    expected, expected_other = call("softmax", x, 1), call("softmax", other, 1)
+    write, rooms = np.copyto, []
+
+    def interrupted(to, values, *more, **keywords):
+        write(to, values, *more, **keywords)
+        if values.shape == x.shape:
+            rooms.append(len(tiles._spare))
+            same_bits(call("softmax", other, 1), expected_other)
+
+    monkeypatch.setattr(np, "copyto", interrupted)
+    for _ in range(3):
+        same_bits(call("softmax", x, 1), expected)
+    assert len(rooms) == 3
+    assert rooms[1:] == [1, 1]
