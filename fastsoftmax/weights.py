@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from fastsoftmax import arrays, plain
+from fastsoftmax import arrays, plain, threads
 from fastsoftmax.arrays import Array
+from fastsoftmax.engine import THREADED
 from fastsoftmax.kernels.weighted import weighted_logsumexp_rows
 from fastsoftmax.tiles import blocks_of
 
-TILE = 2**15
+TILE = 2**15  # elements of a block
 CANCELS = 2.0**-30  # a sum so small beside its terms may hide what equal elements cancel: they are merged
 
 
@@ -32,33 +33,38 @@ def weighted_logsumexp(
     order = kept + axes
     shape = tuple(a.shape[i] for i in kept)
     n = math.prod(a.shape[i] for i in axes)
-    rows = math.prod(shape)
-    result, sign = np.full(rows, -np.inf), np.zeros(rows)
-    if n and rows:
+    result, sign = np.full(shape, -np.inf), np.zeros(shape)
+    if a.size:
         a, b = a.transpose(order), b.transpose(order)
         keep = None if mask is None else mask.transpose(order)
         stored = a.dtype if a.dtype == b.dtype == np.float32 else np.dtype(np.float64)
-        last = 0
-        for index in blocks_of(shape, n, TILE):
+        blocks = list(blocks_of(shape, n, TILE))
+
+        def task(number: int) -> None:
+            index = blocks[number]
             x, weights = _as_rows(a[index], n, stored), _as_rows(b[index], n, stored)
             if keep is not None:
                 weights = np.where(keep[index].reshape(weights.shape), weights, stored.type(0))
-            first, last = last, last + len(x)
-            place = result[first:last], sign[first:last]
-            left = np.empty(last - first)
-            _run_kernel(x, weights, *place, left)
-            odd = left < 0
-            for r in np.flatnonzero((left < CANCELS) & ~odd):
-                if np.count_nonzero(weights[r]) > 2:
-                    _run_kernel(*_merged(x[r], weights[r]), *(part[r : r + 1] for part in (*place, left)))
-            if odd.any():
-                values = plain.logsumexp(x[odd], weights[odd], (1,), None, result.dtype, True)
-                for part, value in zip(place, values, strict=True):
-                    part[odd] = value
+            _compute(x, weights, result[index].reshape(-1), sign[index].reshape(-1))
+
+        for_all = threads.run if a.size >= THREADED else threads.run_here
+        for_all(task, len(blocks))
     if not return_sign:
         result[sign < 0] = np.nan
     with np.errstate(all="ignore"):
-        return result.astype(dtype).reshape(shape), sign.astype(dtype).reshape(shape)
+        return result.astype(dtype), sign.astype(dtype)
+
+
+def _compute(x: Array, weights: Array, result: Array, sign: Array) -> None:
+    """Write the logarithms for some rows, and the signs."""
+    left = np.empty(len(x))
+    _run_kernel(x, weights, result, sign, left)
+    odd = left < 0
+    for r in np.flatnonzero((left < CANCELS) & ~odd):
+        if np.count_nonzero(weights[r]) > 2:
+            _run_kernel(*_merged(x[r], weights[r]), *(part[r : r + 1] for part in (result, sign, left)))
+    if odd.any():
+        result[odd], sign[odd] = plain.logsumexp(x[odd], weights[odd], (1,), None, result.dtype, True)
 
 
 def _run_kernel(x: Array, weights: Array, result: Array, sign: Array, left: Array) -> None:

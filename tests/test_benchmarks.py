@@ -111,6 +111,7 @@ def test_every_function_and_rung_is_covered(suite):
     for cls, prefix in (
         (suite["speed"].Rungs, "time_"),
         (suite["speed"].Half, "time_"),
+        (suite["speed"].Forms, "time_"),
         (suite["speed"].Calls, "time_"),
         (suite["speed"].CallsInto, "time_"),
         (suite["ratios"].OverCopy, "track_"),

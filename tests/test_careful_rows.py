@@ -114,7 +114,7 @@ def test_rows_left_undone_are_done_again(op, dtype, rng, forgotten):
 
 @pytest.mark.parametrize("works", [True, False], ids=["team", "tasks of Python's"])
 @pytest.mark.parametrize("op", OPS)
-def test_threads_leave_rows_undone_too(op, works, rng, forgotten, monkeypatch):
+def test_threads_leave_rows_undone_too(op, works, rng, forgotten, monkeypatch, restore_threads):
     monkeypatch.setattr(team, "LEAST", 64)
     if not works:
         monkeypatch.setattr(team._team, "works", False)

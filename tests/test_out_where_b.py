@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import EXACT, FLOATS, OPS, SAFE, assert_exact, call, same_bits
 
-from fastsoftmax import logsumexp, softmax
+from fastsoftmax import logsumexp, set_num_threads, softmax
 from fastsoftmax.kernels import rows
 
 MAPS = ("softmax", "log_softmax")
@@ -240,6 +240,18 @@ def test_weights_in_other_layouts(layout, rng):
             strict=True,
         ):
             np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_threads_share_rows_with_weights(rng, restore_threads):
+    a, b = rng.normal(0, 5, (2, 600, 700))
+    b[::50] = 1e200
+    results = []
+    for count in (1, 3):
+        set_num_threads(count)
+        results.append([logsumexp(a, axis, b, return_sign=True) for axis in (0, 1, None)])
+    for one, three in zip(*results, strict=True):
+        for part in range(2):
+            same_bits(one[part], three[part])
 
 
 def test_weights_far_apart():

@@ -130,7 +130,7 @@ def test_negative_temperatures(op, dtype, rng, small_blocks):
         close(call(op, layout(x), axis, temperature=-0.7), call(op, -x, axis, temperature=0.7))
 
 
-def test_threads_share_blocks(rng):
+def test_threads_share_blocks(rng, restore_threads):
     x = numbers(rng, np.float32, (700, 900))
     mask = rng.random(x.shape) < 0.5
     results = []

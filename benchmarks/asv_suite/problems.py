@@ -50,7 +50,7 @@ def threads(rung: str) -> int:
     return os.cpu_count() or 1 if rung == "parallel" else 1
 
 
-def rows(*shape: int, dtype: str, axis: int = -1) -> np.ndarray:
+def rows(*shape: int, dtype: str = "float32", axis: int = -1) -> np.ndarray:
     """Return normal numbers whose spread differs from row to row, so that some rows are peaked."""
     x = np.moveaxis(np.random.default_rng(0).standard_normal(shape, np.float32), axis, -1)
     x *= np.resize(np.array([1, 3, 10], np.float32), x.shape[:-1])[..., None]

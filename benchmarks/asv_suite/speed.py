@@ -6,7 +6,7 @@ import numpy as np
 
 import fastsoftmax
 
-from .problems import DTYPES, OPS, RUNGS, SHAPES, compile_all, problem
+from .problems import DTYPES, OPS, RUNGS, SHAPES, compile_all, problem, rows
 
 
 class Rungs:
@@ -55,6 +55,45 @@ class Half:
         problem("logsumexp", "auto", shape, "float16")()
 
 
+class Forms:
+    """Time of one call of method "auto" on float32 that lie or are selected in other ways than plain rows."""
+
+    version = "1"
+    warmup_time = 0.4
+    params = (("sliced", "strided", "masked", "masked columns", "few, sliced", "few, masked"),)
+    param_names = ("form",)
+
+    def setup_cache(self):
+        for form in self.params[0]:
+            for op in OPS:
+                in_form(getattr(fastsoftmax, op), form)
+
+    setup_cache.timeout = 600
+
+    def time_softmax(self, form):
+        in_form(fastsoftmax.softmax, form)
+
+    def time_log_softmax(self, form):
+        in_form(fastsoftmax.log_softmax, form)
+
+    def time_logsumexp(self, form):
+        in_form(fastsoftmax.logsumexp, form)
+
+
+class Weights:
+    """Time of logsumexp with weights, on one thread."""
+
+    version = "1"
+    warmup_time = 0.4
+
+    def setup_cache(self):
+        self.time_logsumexp()
+
+    def time_logsumexp(self):
+        x, keywords = arguments("weighted")
+        fastsoftmax.logsumexp(x, **keywords)
+
+
 class Calls:
     """Time of a call on a few numbers: the overhead of getting to a kernel and back."""
 
@@ -95,6 +134,30 @@ class CallsInto:
 
     def time_logsumexp(self):
         fastsoftmax.logsumexp(TWO_ROWS, axis=-1, out=FOR_ROWS)
+
+
+def in_form(function, form):
+    """Call a function on what `arguments` returns."""
+    x, keywords = arguments(form)
+    function(x, **keywords)
+
+
+@functools.cache
+def arguments(form):
+    """Return the array and the keywords of a form of call."""
+    fastsoftmax.set_num_threads(1)
+    x = rows(4, 10) if "few" in form else rows(64, 1000)
+    keywords = {"axis": 0 if "columns" in form else -1}
+    part = np.random.default_rng(1).random(x.shape, np.float32)
+    if "sliced" in form:
+        x = np.repeat(x, 2, -1)[:, : x.shape[-1]]
+    elif "strided" in form:
+        x = np.repeat(x, 2, -1)[:, ::2]
+    elif "masked" in form:
+        keywords["where"] = part < 0.7
+    else:
+        keywords["b"] = part
+    return x, keywords
 
 
 @functools.cache

@@ -66,6 +66,11 @@ SPEED = (
     _case("softmax", [10_000, 10], axis=0, out=True),
     _case("softmax", [1, 1 << 19], out=True),
     _case("softmax", [10]),
+    _case("softmax", [64, 1000], form="sliced"),
+    _case("softmax", [64, 1000], form="strided"),
+    _case("softmax", [64, 1000], form="masked"),
+    _case("softmax", [500, 256], axis=0, form="masked"),
+    _case("logsumexp", [64, 1000], form="weighted"),
     *(_case("softmax", [256, 1000], method=rung.name, out=True) for rung in _OTHERS),
 )
 
@@ -280,10 +285,9 @@ def _max_ulp(case: Case, version: Version) -> float | str:
 def name_of(case: Case) -> str:
     """Return a case in words."""
     shape = " x ".join(map(str, case["shape"]))
-    more = ", axis 0" if case["axis"] == 0 else ""
-    return f"{case['op']} {case['method']}, {shape} {case['dtype']}{more}" + (
-        f", {case['input']}" if "input" in case else ""
-    )
+    more = [", axis 0"] if case["axis"] == 0 else []
+    more += [f", {case[key]}" for key in ("form", "input") if key in case]
+    return f"{case['op']} {case['method']}, {shape} {case['dtype']}{''.join(more)}"
 
 
 def _one_cpu() -> int | None:

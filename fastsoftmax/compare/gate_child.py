@@ -37,12 +37,25 @@ def array(case: dict[str, Any]) -> Any:
     return np.ascontiguousarray(np.moveaxis(rows, -1, case["axis"]), case["dtype"])
 
 
+def in_form(form: str, x: Any, keywords: dict[str, Any]) -> Any:
+    """Return the input as it lies in a form of call, of which the keywords are added to the others."""
+    if form == "sliced":  # rows that are further apart than they are long
+        return np.repeat(x, 2, -1)[..., : x.shape[-1]]
+    if form == "strided":
+        return np.repeat(x, 2, -1)[..., ::2]
+    part = np.random.default_rng(1).random(x.shape)
+    keywords |= {"where": part < 0.7} if form == "masked" else {"b": part.astype(x.dtype)}
+    return x
+
+
 def bind(case: dict[str, Any]) -> Callable[[], Any]:
     """Return a call that has run once."""
     x = array(case)
     keywords = {"axis": case["axis"], "method": case["method"]}
     if case.get("out"):
         keywords["out"] = np.zeros_like(x)
+    if "form" in case:
+        x = in_form(case["form"], x, keywords)
     function = getattr(fastsoftmax, case["op"])
 
     def call() -> Any:
