@@ -167,8 +167,8 @@ def logsumexp(
     Returns
     -------
     ndarray or NumPy scalar
-        The logarithm: within 1 ULP of the exact result, or within one ulp of 1.0 where that is less than 0.001. With
-        weights of both signs, what nearly cancels takes digits along.
+        The logarithm: within 1 ULP of the exact result, or within one ulp of 1.0 where that is less than 0.001, or with
+        weights less than 1. With weights of both signs, what nearly cancels takes digits along.
     ndarray or NumPy scalar
         The sign, for ``return_sign`` only.
 

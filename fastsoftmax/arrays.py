@@ -1,4 +1,4 @@
-"""Any array as rows: types, axes, `out`, `where`, and the shapes that a kernel can take as they lie."""
+"""What arrays and arguments mean: types, axes, `out`, `where`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -65,6 +64,7 @@ class Work:
         self.n = arrays.size_of(x.shape, axes)
         self.reduces = op == "logsumexp"
         self.threaded = way.threads == "always" or (way.threads != "never" and x.size >= THREADED)
+        self._steps = self._find_steps()
 
     def run(self) -> None:
         """Do it."""
@@ -78,8 +78,7 @@ class Work:
         """Return which way is taken: one of those in `choice.REASONS`."""
         return "tiles" if self._steps is None else self._steps.way
 
-    @functools.cached_property
-    def _steps(self) -> Steps | None:
+    def _find_steps(self) -> Steps | None:
         """Return what a kernel is to do, None if none can read x and write `out` as they lie."""
         x, out = self.x, self.out
         if out.dtype != x.dtype or self.mask is not None or self.temperature < 0:

@@ -130,7 +130,7 @@ class Kernel:
     Parameters
     ----------
     function : callable
-        The algorithm. It must return nothing and allocate little.
+        The algorithm. It must allocate little, and return nothing, or with `later` kernels what it left undone.
     parameters : tuple of str
         The kind of each parameter: ``"in"`` and ``"out"`` (1-d contiguous arrays of the storage type), ``"real"``
         (float64), ``"reals"`` (a writable 1-d float64 array), ``"flags"`` (a 1-d uint8 array), ``"int"``.
@@ -150,7 +150,8 @@ class Kernel:
         self.__name__ = function.__name__
         self._known: dict[np.dtype[Any], Any] = {}
         self._unchecked: dict[np.dtype[Any], Any] = {}
-        self._cells: dict[np.dtype[Any], Any] = {}
+        self._cells: dict[np.dtype[Any], tuple[Any, tuple[int, ...]]] = {}
+        self._completed: set[np.dtype[Any]] = set()
 
     def __getitem__(self, dtype: np.dtype[Any]) -> Any:
         known = self._known.get(dtype)
@@ -180,17 +181,21 @@ class Kernel:
 
         Nothing if there are none.
         """
-        if not self.later:
-            return ()
-        if dtype not in self._cells:
-            self._cells.setdefault(dtype, np.zeros(len(self.later), np.int64))
-        return (self._cells[dtype].ctypes.data,)
+        known = self._cells.get(dtype)
+        if known is None:
+            cells = np.zeros(len(self.later), np.int64)
+            known = self._cells.setdefault(dtype, (cells, (cells.ctypes.data,) if self.later else ()))
+        return known[1]
 
     def complete(self, dtype: np.dtype[Any]) -> None:
         """Compile the `later` kernels, so that nothing is left undone any more."""
+        if dtype in self._completed:  # the address takes Numba's lock, which others may hold for seconds
+            return
         self.cells(dtype)
+        cells, _ = self._cells[dtype]
         for number, kernel in enumerate(self.later):
-            self._cells[dtype][number] = kernel.address(dtype)
+            cells[number] = kernel.address(dtype)
+        self._completed.add(dtype)
 
     def signature(self, dtype: np.dtype[Any]) -> Any:
         """Return the Numba signature of this kernel for a storage type."""

@@ -1,8 +1,7 @@
 """What kernels are to do for arrays of a shape, type and layout: worked out once for each, and remembered.
 
 Two ways lead through an array as it lies. *Rows*: the reduced axes lie together, element behind element. *Columns*:
-another axis does, and vectors run across it. What is neither is for the engine, which copies it into rows, tile by
-tile.
+another axis does, and vectors run across it. What is neither is copied first (`tiles.py`).
 
 Rows and columns are computed each by itself, and long rows in pieces that depend on their length alone; so results do
 not depend on the number of threads.

@@ -68,7 +68,7 @@ def _compute(x: Array, weights: Array, result: Array, sign: Array) -> None:
 
 
 def _run_kernel(x: Array, weights: Array, result: Array, sign: Array, left: Array) -> None:
-    kernel = weighted_logsumexp_rows[x.dtype]
+    kernel = weighted_logsumexp_rows.unchecked(x.dtype)
     kernel(x.reshape(-1), weights.reshape(-1), result, sign, left, *x.shape)
 
 

@@ -54,8 +54,9 @@ def forgotten(monkeypatch):
     def forget():
         asked.clear()
         for kernel in KERNELS:
-            for cells in kernel._cells.values():
+            for cells, _ in kernel._cells.values():
                 cells[:] = 0
+            kernel._completed.clear()
         for remembered in (direct._plan, steps.steps_for, tiles._plan):
             remembered.cache_clear()
         return asked

@@ -242,6 +242,30 @@ def test_weights_in_other_layouts(layout, rng):
             np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_nothing_but_what_vanishes_has_no_weight(dtype):
+    for n in (1, 5, 70):
+        for weight in (2.0, -0.5, 0.0):
+            x, b = np.full((2, n), -np.inf, dtype), np.full((2, n), weight, dtype)
+            for value, sign in zip(*logsumexp(x, 1, b, return_sign=True), strict=True):
+                assert (value, sign) == (-np.inf, 0)
+            x[0, 0] = np.nan
+            value, sign = logsumexp(x, 1, b, return_sign=True)
+            assert np.isnan(value[0]) == np.isnan(sign[0]) == (weight != 0)
+            assert (value[1], sign[1]) == (-np.inf, 0)
+    x, b = np.array([0, 0, -np.inf], dtype), np.array([1, -1, 1], dtype)
+    assert logsumexp(x, 0, b, return_sign=True) == (-np.inf, 0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_that_broadcast_to_nothing_more():
+    for shape, other in (((5,), (1, 5)), ((1, 5), (5,)), ((5, 1), (1, 5, 1))):
+        for dtype in FLOATS:
+            expected = np.log(5 * 2.0)
+            got = logsumexp(np.zeros(shape, dtype), None, np.full(other, 2.0, dtype))
+            np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
 def test_threads_share_rows_with_weights(rng, restore_threads):
     a, b = rng.normal(0, 5, (2, 600, 700))
     b[::50] = 1e200

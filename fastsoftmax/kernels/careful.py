@@ -94,7 +94,7 @@ def lifted_exponential(v, maximum, high, low):
 
 @inline
 def lifted_exponential_of_narrower(v, maximum, high, low):
-    """Return what `lifted_exponential` does in one part: enough where v has been a float32."""
+    """Return what `lifted_exponential` does in one part: enough where v has been a float32. It is never 0."""
     d = larger(LOWEST / high, v - maximum)
     e, _, _, _ = exponential(d, 8.0 * high, 8.0 * low, MAGIC_DOUBLE + 8.0 * (1023.0 + LIFT))
     return e

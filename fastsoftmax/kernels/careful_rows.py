@@ -78,7 +78,7 @@ def carefully(typingctx, way, x, start, n, out, to, temperature):
                 to,
                 temperature,
             ]
-            convention.call_function(builder, callee, types.none, parameters, arguments)
+            convention.call_function(builder, callee, types.none, parameters, arguments)  # it cannot fail
         return builder.zext(is_missing, number)
 
     pointer = types.CPointer(element)

@@ -136,6 +136,8 @@ def weighted_logsumexp_rows(x, weights, result, sign, left, rows, n):
                 total, lost, size = sum_terms(x, weights, start, n, shift, True)
         else:
             total, lost, size = sum_terms(x, weights, start, n, shift, True)
+        if maximum == -math.inf and total == total:  # terms of float32 never come to nothing
+            total, size = 0.0, 0.0
         left[r] = abs(total) / size if size > 0.0 else 1.0
         if maximum == math.inf or least < LEAST or most >= LARGEST:
             left[r] = -1.0
