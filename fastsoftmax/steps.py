@@ -154,12 +154,11 @@ def _steps_of_rows(
     *outer, (rows, x_step, out_step) = kept or [(1, n, 1)]
     if _calls(outer) > MANY_CALLS and rows * n < WORTH_IT:
         return None
-    starts = _starts(outer)
-    if textbook is None and n > LONG:
-        return Steps(op, "long rows", None, starts, (x_step,), (out_step,), (n, out_is), rows, n, out_is == OUT_IS_X)
     kernels = textbook or routes.row_kernels(op, in_all, n, arrays.compute_name(dtype))
     kernel, way = getattr(kernels, op + "_rows"), routes.ROWS.get(kernels, "rows")
-    return Steps(op, way, kernel, starts, (x_step,), (out_step,), (n, out_is), rows, n, out_is == OUT_IS_X)
+    if textbook is None and n > LONG:
+        kernel, way = None, "long rows"
+    return Steps(op, way, kernel, _starts(outer), (x_step,), (out_step,), (n, out_is), rows, n, out_is == OUT_IS_X)
 
 
 def _steps_of_columns(
@@ -171,18 +170,11 @@ def _steps_of_columns(
     *outer, (planes, x_outer, out_outer) = outer or [(1, 0, 0)]
     if _calls(outer) > MANY_CALLS:
         return None
-    starts = _starts(outer)
-    kernels, cut, blocks = routes.cut_columns(
-        op, n, inner, planes, in_all, dtype, (x_pitch, out_pitch), in_place, sharers
-    )
-    of_x, of_out, others, unit = (
-        (x_outer, x_pitch),
-        (out_outer, out_pitch),
-        (planes, n, inner, *cut),
-        n * inner * planes,
-    )
-    kernel, way = getattr(kernels, op + "_columns"), routes.COLUMNS[kernels]
-    return Steps(op, way, kernel, starts, of_x, of_out, others, blocks, -(-unit // blocks), in_place)
+    pitches = x_pitch, out_pitch
+    kernels, cut, strips = routes.cut_columns(op, n, inner, planes, in_all, dtype, pitches, in_place, sharers)
+    kernel, way, unit = getattr(kernels, op + "_columns"), routes.COLUMNS[kernels], -(-n * inner * planes // strips)
+    of_x, of_out, others = (x_outer, x_pitch), (out_outer, out_pitch), (planes, n, inner, *cut)
+    return Steps(op, way, kernel, _starts(outer), of_x, of_out, others, strips, unit, in_place)
 
 
 def _calls(outer: Dims) -> int:

@@ -80,7 +80,7 @@ class Cut(NamedTuple):
     """Indices of the ordered array."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def _cut(shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...], itemsize: int, tuned: bool) -> Cut:
     """Return how to cut an array of a shape so that tiles lie as one with these strides does, as far as possible."""
     order = layouts.order_of(shape, strides)
