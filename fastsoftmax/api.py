@@ -25,7 +25,7 @@ def softmax(
     *,
     out: Array | None = None,
     where: Any = None,
-    temperature: float = 1.0,
+    temperature: float = direct.ONE,
     method: str = AUTO,
 ) -> Any:
     r"""Compute the softmax, :math:`e^{x_i} / \sum_j e^{x_j}`.
@@ -92,7 +92,7 @@ def log_softmax(
     *,
     out: Array | None = None,
     where: Any = None,
-    temperature: float = 1.0,
+    temperature: float = direct.ONE,
     method: str = AUTO,
 ) -> Any:
     r"""Compute the logarithm of the softmax, :math:`x_i - \log \sum_j e^{x_j}`.

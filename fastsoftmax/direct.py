@@ -24,6 +24,7 @@ from fastsoftmax.team import AT_ONCE
 
 COLDEST, WARMEST = TEMPERATURES["float32"]
 NUMBERS = (float, int, np.float64)  # types of temperatures
+ONE = 1.0  # the temperature of most calls, which tell it by this object
 
 
 class Plan(NamedTuple):
@@ -41,26 +42,23 @@ class Plan(NamedTuple):
     """Returns what kernels do where so many threads share it."""
 
 
-def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = 1.0, keepdims: Any = False) -> Any:
+def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = ONE, keepdims: Any = False) -> Any:
     """Return softmax, log_softmax or logsumexp of x, in `out` unless that is None; or None, and nothing is done."""
     kind = type(axis)
-    if kind is tuple:
-        if not all(type(a) is int for a in axis):
-            return None
-    elif not (axis is None or kind is int):
+    if kind is not int and axis is not None and not (kind is tuple and all(type(a) is int for a in axis)):
         return None
-    if type(temperature) not in NUMBERS or not COLDEST <= temperature <= WARMEST:
+    if temperature is not ONE and not (type(temperature) in NUMBERS and COLDEST <= temperature <= WARMEST):
         return None
-    if type(keepdims) is not bool:
+    if keepdims is not False and keepdims is not True:
         return None
     if out is None:
-        plan = _plan(op, x.shape, x.strides, None, axis, x.dtype, keepdims)
+        plan = _plan(op, x.shape, x.strides, axis, x.dtype, keepdims)
         if plan is None:
             return None
         run, shape, make, is_large, steps = plan
         result = make(shape, x.dtype)
     elif _suits(out, x):
-        plan = _plan(op, x.shape, x.strides, out.strides, axis, x.dtype, keepdims, out is x)
+        plan = _plan(op, x.shape, x.strides, axis, x.dtype, keepdims, out.strides, out is x)
         if plan is None or out.shape != plan.shape:
             return None
         run, shape, make, is_large, steps = plan
@@ -76,13 +74,11 @@ def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = 1.0, keep
 
 def _suits(out: Any, x: Array) -> bool:
     """Tell whether a result of a like shape can be written straight into `out`, and through the caches."""
-    return (
-        type(out) is np.ndarray
-        and out.dtype == x.dtype
-        and out.flags.behaved
-        and out.nbytes < PAST_CACHES
-        and (out is x or not np.may_share_memory(out, x))
-    )
+    if type(out) is not np.ndarray or out.dtype != x.dtype or out.nbytes >= PAST_CACHES:
+        return False
+    flags = out.flags
+    are_apart = out is x or (flags.owndata and x.flags.owndata) or not np.may_share_memory(out, x)
+    return bool(flags.behaved and are_apart)
 
 
 @lru_cache(maxsize=1024)
@@ -90,10 +86,10 @@ def _plan(
     op: str,
     shape: tuple[int, ...],
     x_strides: tuple[int, ...],
-    out_strides: tuple[int, ...] | None,
     axis: Any,
     dtype: np.dtype[Any],
     keepdims: bool,
+    out_strides: tuple[int, ...] | None = None,
     in_place: bool = False,
 ) -> Plan | None:
     """Return the plan for arrays of these strides, in bytes, or for a new result; None if it is not known here."""

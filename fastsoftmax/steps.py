@@ -75,7 +75,7 @@ class Steps(NamedTuple):
         self._prepare(stored)
         kernel, cells, of_x = self.kernel.unchecked(stored), self.kernel.cells(stored), self.of_x
         complete, behind = partial(self.kernel.complete, stored), (*self.of_result, 0, self.parts, *self.others)
-        if len(self.starts) > 1 or len(self.of_x) > 1 or not cells:
+        if len(self.starts) > 1 or not cells:
 
             def run_all(x: Array, out: Array, temperature: float) -> None:
                 for x_start, out_start in self.starts:
@@ -83,6 +83,14 @@ class Steps(NamedTuple):
                         complete()
 
             return run_all
+        if len(of_x) > 1:
+            (cell,), before, then = cells, (0, *of_x), (0, *behind)
+
+            def run_columns(x: Array, out: Array, temperature: float) -> None:
+                while kernel(x, *before, out, *then, temperature, cell):
+                    complete()
+
+            return run_columns
         (a,), (b, c, d, e, f), (g,) = of_x, behind, cells  # arguments one by one are passed faster
 
         def run_rows(x: Array, out: Array, temperature: float) -> None:

@@ -103,21 +103,25 @@ def share(
     """
     allowed = threads.get_num_threads() if threaded else 1
     at_once = max(1, AT_ONCE // unit)
-    behind = *behind, *kernel.cells(dtype)
+    if kernel.later:
+        behind = *behind, *kernel.cells(dtype)
+    alone = kernel.unchecked(dtype)
     for first in range(0, count, at_once):
         last = min(first + at_once, count)
         step = _step(last - first, unit, allowed)
         helpers = min(allowed, -(-(last - first) // step)) - 1
-        while _left_by(kernel, dtype, first, last, step, helpers, before, behind):
+        if helpers == 0:
+            while alone(*before, first, last, *behind):
+                kernel.complete(dtype)
+            continue
+        while _left_by_team(kernel, dtype, first, last, step, helpers, before, behind):
             kernel.complete(dtype)
 
 
-def _left_by(
+def _left_by_team(
     kernel: Kernel, dtype: np.dtype[Any], first: int, last: int, step: int, helpers: int, before: Any, behind: Any
 ) -> Any:
-    """Call a kernel for parts of a range; return what it left undone, 0 or None if that is nothing."""
-    if helpers == 0:
-        return kernel.unchecked(dtype)(*before, first, last, *behind)
+    """Call a kernel for parts of a range; return what is left undone, 0 or None if that is nothing."""
     if not _team.works:
         return _share_with_python(kernel[dtype], first, last, step, before, behind)
     team = _team
