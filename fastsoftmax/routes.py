@@ -78,6 +78,13 @@ def are_folded(op: str, n: int, inner: int, pitches: tuple[int, ...]) -> bool:
     return n * inner >= (min(least, LEAST_FOLDED_SOFTMAX) if op == "softmax" else least)
 
 
+def kernels_of_blocks(op: str, n: int, in_all: int, dtype: np.dtype[Any], are_columns: bool) -> Any:
+    """Return the module of kernels for all blocks of rows or columns of n elements, `in_all` of them in all blocks."""
+    if are_columns:
+        return short_columns if are_short(op, n, in_all, dtype, ()) else columns
+    return row_kernels(op, in_all, n, arrays.compute_name(dtype))
+
+
 def column_kernels(op: str, n: int, inner: int, in_all: int, dtype: np.dtype[Any], pitches: tuple[int, int]) -> Any:
     """Return the module of kernels for columns of n elements, rows of x and of the result so far apart."""
     known = pitches[:1] if op == "logsumexp" else pitches
@@ -135,13 +142,14 @@ def cut_columns(
     pitches: tuple[int, int],
     in_place: bool,
     sharers: int,
+    kernels: Any = None,
 ) -> tuple[Any, tuple[int, int, int], int]:
     """Return the module of kernels for columns, (width, tile_rows, in_out) as these want them, and how many strips.
 
     There are `in_all` columns of n elements, of which `planes` times `inner` are done at a time; rows of x and of the
-    result are `pitches` apart, and `sharers` is how many threads share the strips.
+    result are `pitches` apart, and `sharers` is how many threads share the strips. Kernels that are given are taken.
     """
-    kernels = column_kernels(op, n, inner, in_all, dtype, pitches)
+    kernels = kernels or column_kernels(op, n, inner, in_all, dtype, pitches)
     in_out = not in_place and has_room_for_terms(kernels, inner, pitches, dtype)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
     return kernels, (width, tile_rows, int(in_out)), blocks

@@ -115,6 +115,7 @@ def steps_for(
     textbook: Any,
     out_is: int,
     sharers: int,
+    tuned: Any = None,
 ) -> Steps | None:
     """Return what a kernel is to do; None if there is none that can take the arrays as they lie.
 
@@ -136,6 +137,8 @@ def steps_for(
         What kernels of rows are to take the result for (`storage.py`).
     sharers : int
         How many threads share the work.
+    tuned : module, optional
+        The tuned kernels to take, where others that suit as well would make other last bits.
     """
     if not (dtype in arrays.NATIVE or (textbook is None and routes.reads(dtype))):
         return None
@@ -149,20 +152,20 @@ def steps_for(
     if len(reduced) > 1:
         return None
     if not reduced or reduced[0][1:] == (1, 0 if op == "logsumexp" else 1):
-        return _steps_of_rows(op, kept, n, in_all, dtype, textbook, out_is)
+        return _steps_of_rows(op, kept, n, in_all, dtype, textbook, out_is, tuned)
     if textbook is not None or not kept or kept[-1][1:] != (1, 1):
         return None
-    return _steps_of_columns(op, kept, reduced[0], in_all, dtype, out_is == OUT_IS_X, sharers)
+    return _steps_of_columns(op, kept, reduced[0], in_all, dtype, out_is == OUT_IS_X, sharers, tuned)
 
 
 def _steps_of_rows(
-    op: str, kept: Dims, n: int, in_all: int, dtype: np.dtype[Any], textbook: Any, out_is: int
+    op: str, kept: Dims, n: int, in_all: int, dtype: np.dtype[Any], textbook: Any, out_is: int, tuned: Any
 ) -> Steps | None:
     """Return what a kernel is to do for rows of n elements, `in_all` of them."""
     *outer, (rows, x_step, out_step) = kept or [(1, n, 1)]
     if _calls(outer) > MANY_CALLS and rows * n < WORTH_IT:
         return None
-    kernels = textbook or routes.row_kernels(op, in_all, n, arrays.compute_name(dtype))
+    kernels = textbook or tuned or routes.row_kernels(op, in_all, n, arrays.compute_name(dtype))
     kernel, way = getattr(kernels, op + "_rows"), routes.ROWS.get(kernels, "rows")
     if textbook is None and n > LONG:
         kernel, way = None, "long rows"
@@ -170,7 +173,14 @@ def _steps_of_rows(
 
 
 def _steps_of_columns(
-    op: str, kept: Dims, reduced: tuple[int, int, int], in_all: int, dtype: np.dtype[Any], in_place: bool, sharers: int
+    op: str,
+    kept: Dims,
+    reduced: tuple[int, int, int],
+    in_all: int,
+    dtype: np.dtype[Any],
+    in_place: bool,
+    sharers: int,
+    tuned: Any,
 ) -> Steps | None:
     """Return what a kernel is to do for columns, `in_all` of them."""
     n, x_pitch, out_pitch = reduced
@@ -179,7 +189,7 @@ def _steps_of_columns(
     if _calls(outer) > MANY_CALLS:
         return None
     pitches = x_pitch, out_pitch
-    kernels, cut, strips = routes.cut_columns(op, n, inner, planes, in_all, dtype, pitches, in_place, sharers)
+    kernels, cut, strips = routes.cut_columns(op, n, inner, planes, in_all, dtype, pitches, in_place, sharers, tuned)
     kernel, way, unit = getattr(kernels, op + "_columns"), routes.COLUMNS[kernels], -(-n * inner * planes // strips)
     of_x, of_out, others = (x_outer, x_pitch), (out_outer, out_pitch), (planes, n, inner, *cut)
     return Steps(op, way, kernel, _starts(outer), of_x, of_out, others, strips, unit, in_place)

@@ -21,10 +21,9 @@ from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_X
 from fastsoftmax.ladder import Way
 from fastsoftmax.steps import steps_for
 
-TILE = 2**18  # bytes, ...
-TILE_OF_COLUMNS = 2**20  # ... and those of columns, but not where a tile would be less than a line of a cache wide, ...
-LINE = 64  # ... of so many bytes
-ROOM = TILE_OF_COLUMNS * 3 // 2  # bytes of a tile and its flags at most, unless a row has more
+TILE = 2**20  # bytes of a tile at most, unless a row has more: with smaller ones threads wait for Python
+LINE = 64  # bytes that the rows of a tile of columns have at least, or it is made of rows
+ROOM = TILE * 3 // 2  # bytes of a tile and its flags
 NOTHING = {"softmax": 0.0, "log_softmax": -np.inf}  # results of elements that take no part
 
 
@@ -51,11 +50,11 @@ def run_in_tiles(
     lead = x if reduces else out
     suits = x.dtype in arrays.NATIVE or (way.tuned and routes.reads(x.dtype))
     dtype = x.dtype if suits else arrays.compute_type(arrays.result_type(x.dtype))
-    cut = _cut(x.shape, lead.strides, axes, dtype.itemsize, way.tuned)
+    cut = _cut(op, x.shape, lead.strides, axes, dtype, way.tuned)
     x = x.transpose(cut.order)
     out = out.transpose(cut.order_of_kept if reduces else cut.order)
     mask = None if mask is None else mask.transpose(cut.order)
-    tiles = Tiles(op, dtype, len(axes), cut.are_columns, temperature, way)
+    tiles = Tiles(op, dtype, len(axes), cut, temperature, way)
 
     def task(number: int) -> None:
         index = cut.blocks[number]
@@ -78,23 +77,35 @@ class Cut(NamedTuple):
     """Whether the reduced axes lie outside of the others in a tile."""
     blocks: tuple[Any, ...]
     """Indices of the ordered array."""
+    kernels: Any
+    """The tuned kernels for all of them, so that where a row lies decides no last bit; None if any may be taken."""
 
 
 @lru_cache(maxsize=32)
-def _cut(shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...], itemsize: int, tuned: bool) -> Cut:
+def _cut(
+    op: str,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    axes: tuple[int, ...],
+    dtype: np.dtype[Any],
+    tuned: bool,
+) -> Cut:
     """Return how to cut an array of a shape so that tiles lie as one with these strides does, as far as possible."""
     order = layouts.order_of(shape, strides)
     kept, reduced = [a for a in order if a not in axes], [a for a in order if a in axes]
     places = [a for a in range(len(shape)) if a not in axes]
     innermost = [a for a in order if shape[a] > 1][-1:]
     n = arrays.size_of(shape, axes)
-    are_columns = tuned and bool(innermost) and innermost == kept[-1:] and n * LINE <= TILE_OF_COLUMNS
-    blocks = blocks_of(tuple(shape[a] for a in kept), n, (TILE_OF_COLUMNS if are_columns else TILE) // itemsize)
-    return Cut((*kept, *reduced), tuple(places.index(a) for a in kept), are_columns, tuple(blocks))
+    are_columns = tuned and n > 1 and bool(innermost) and innermost == kept[-1:] and n * LINE <= TILE
+    blocks = tuple(blocks_of(tuple(shape[a] for a in kept), n, TILE // dtype.itemsize))
+    kernels = None
+    if tuned and len(blocks) > 1:
+        kernels = routes.kernels_of_blocks(op, n, math.prod(shape) // n, dtype, are_columns)
+    return Cut((*kept, *reduced), tuple(places.index(a) for a in kept), are_columns, blocks, kernels)
 
 
 def blocks_of(kept: tuple[int, ...], n: int, most: int) -> Iterator[tuple[Any, ...]]:
-    """Cut the kept axes into index tuples of so many elements of x each, if a row of n has no more."""
+    """Cut the kept axes evenly into index tuples of so many elements of x at most, unless a row of n has more."""
     depth = 0
     while depth < len(kept) and math.prod(kept[depth + 1 :]) * n > most:
         depth += 1
@@ -102,6 +113,7 @@ def blocks_of(kept: tuple[int, ...], n: int, most: int) -> Iterator[tuple[Any, .
         yield from ((*index, ...) for index in itertools.product(*map(range, kept)))
         return
     step = max(1, most // (math.prod(kept[depth + 1 :]) * n))
+    step = -(-kept[depth] // -(-kept[depth] // step))
     for index in itertools.product(*map(range, kept[:depth])):
         for first in range(0, kept[depth], step):
             yield (*index, slice(first, first + step), ...)
@@ -150,12 +162,13 @@ def _plan(
     reduced: int,
     are_columns: bool,
     textbook: Any,
+    kernels: Any,
 ) -> Plan:
     """Return how to compute blocks of a shape, to where strides are `outs`, in elements, if not None."""
     kept, axes = len(shape) - reduced, tuple(range(len(shape)))
     order = axes[kept:] + axes[:kept] if are_columns else axes
     xs = layouts.strides_in(order, shape)
-    find = partial(steps_for, axes=axes[kept:], dtype=dtype, textbook=textbook, sharers=1)
+    find = partial(steps_for, axes=axes[kept:], dtype=dtype, textbook=textbook, sharers=1, tuned=kernels)
     steps = None if outs is None else find(op, shape, xs, outs, out_is=OUT_IS_APART)
     into_out, in_place = steps is not None, op != "logsumexp"
     if steps is None:
@@ -176,14 +189,12 @@ class Tiles:
         Of tiles.
     reduced : int
         How many axes are reduced: the last ones.
-    are_columns : bool
-        Whether the others lie inside of them in a tile.
+    cut : Cut
+        How they are cut.
     """
 
-    def __init__(
-        self, op: str, dtype: np.dtype[Any], reduced: int, are_columns: bool, temperature: float, way: Way
-    ) -> None:
-        self.op, self.dtype, self.reduced, self.are_columns = op, dtype, reduced, are_columns
+    def __init__(self, op: str, dtype: np.dtype[Any], reduced: int, cut: Cut, temperature: float, way: Way) -> None:
+        self.op, self.dtype, self.reduced, self.cut = op, dtype, reduced, cut
         self.temperature, self.way = temperature, way
 
     def compute(self, x: Array, out: Array, mask: Array | None, room: Array) -> None:
@@ -191,7 +202,7 @@ class Tiles:
         shape, dtype = x.shape, self.dtype
         textbook = None if self.way.tuned else self.way.kernels
         outs = layouts.element_strides(out) if out.dtype == dtype else None
-        plan = _plan(self.op, shape, outs, dtype, self.reduced, self.are_columns, textbook)
+        plan = _plan(self.op, shape, outs, dtype, self.reduced, self.cut.are_columns, textbook, self.cut.kernels)
         tile: Array = np.ndarray(shape, dtype, room.data, 0, plan.strides)
         if x.dtype == dtype:
             np.copyto(tile, x)

@@ -22,11 +22,10 @@ LAYOUTS = {
 }
 
 
-@pytest.fixture(params=(1000, 6000, 20000), ids=lambda size: f"{size} bytes")
+@pytest.fixture(params=(2000, 9000, 40000), ids=lambda size: f"{size} bytes")
 def small_blocks(request, monkeypatch):
     """Many blocks, the last of them smaller."""
     monkeypatch.setattr(tiles, "TILE", request.param)
-    monkeypatch.setattr(tiles, "TILE_OF_COLUMNS", 4 * request.param)
     tiles._cut.cache_clear()
     yield
     tiles._cut.cache_clear()
@@ -128,6 +127,20 @@ def test_negative_temperatures(op, dtype, rng, small_blocks):
     x = numbers(rng, dtype)
     for axis, layout in itertools.product(AXES, LAYOUTS.values()):
         close(call(op, layout(x), axis, temperature=-0.7), call(op, -x, axis, temperature=0.7))
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_where_a_row_lies_decides_no_bit(op, rng, small_blocks):
+    """Not even in the last block, which may be smaller."""
+    for n in (1, 2, 9, 40, 70, 130, 250, 500):
+        for count in (1, 3, 17, 70, 101, 300):
+            x = numbers(rng, np.float32, (1, n))
+            mask = rng.random((1, n)) < 0.8
+            for y, axis in ((np.repeat(x, count, 0), 1), (np.repeat(x.T, count, 1), 0)):
+                where = np.broadcast_to(mask if axis else mask.T, y.shape)
+                got = np.moveaxis(np.asarray(call(op, y, axis, where=where)), -1 if op == "logsumexp" else axis, -1)
+                first = got.ravel()[0] if op == "logsumexp" else got[0]
+                same_bits(np.broadcast_to(first, got.shape).copy(), got.copy())
 
 
 def test_threads_share_blocks(rng, restore_threads):
