@@ -18,7 +18,7 @@ REASONS = {
     "columns": "another axis is contiguous: vectors run across it, strip by strip",
     "short columns": "columns of {n} are short: a vector's width of them is done at once, as narrow rows are",
     "folded columns": "there are few columns: so many rows as make whole vectors are computed as one",
-    "tiles": "the layout or type is copied into rows piece by piece",
+    "tiles": "the layout or type is copied piece by piece into one that kernels take",
 }
 
 
