@@ -212,7 +212,7 @@ def logsumexp(
     kept = tuple(s for i, s in enumerate(a.shape) if i not in axes)
     full = tuple(1 if i in axes else s for i, s in enumerate(a.shape))
     place = None if out is None else arrays.check_out(out, full if keepdims else kept, dtype)
-    result, sign = _logsumexp(a, b, axes, mask, dtype, kept, way, return_sign)
+    result, sign = _logsumexp(a, b, axes, mask, dtype, way, return_sign)
     if place is not None:
         arrays.write(place, result.reshape(place.shape))
         result = out
@@ -231,16 +231,15 @@ def _logsumexp(
     axes: tuple[int, ...],
     mask: Array | None,
     dtype: np.dtype[Any],
-    kept: tuple[int, ...],
     way: Way,
     return_sign: bool,
 ) -> tuple[Array, Array]:
-    """Return logarithm and sign as arrays of the shape `kept`."""
+    """Return logarithm and sign as arrays without the reduced axes."""
     if arrays.is_plain(dtype):
         return plain.logsumexp(a, b, axes, mask, dtype, return_sign)
     if b is not None:
         return weighted_logsumexp(a, b, axes, mask, dtype, return_sign)
-    result = layouts.fresh(kept, tuple(s for i, s in enumerate(a.strides) if i not in axes), dtype)
+    result = layouts.fresh(a, axes, dtype)
     if a.size:
         Work("logsumexp", a, result, axes, 1.0, way, mask, fresh=True).run()
     else:
@@ -258,7 +257,7 @@ def _elementwise(op: str, x: Any, axis: Any, out: Array | None, where: Any, temp
     mask = arrays.check_where(where, x.shape)
     dtype = arrays.result_type(x.dtype)
     if out is None:
-        result = layouts.fresh(x.shape, x.strides, dtype)
+        result = layouts.fresh(x, (), dtype)
     else:
         result = arrays.check_out(out, x.shape, dtype)
         if arrays.overlaps(result, x):

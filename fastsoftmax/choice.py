@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import compress
 from typing import Any
 
 from fastsoftmax import arrays, layouts, threads
@@ -59,8 +58,7 @@ def explain(x: Any, axis: Any = None, *, op: str = "softmax", method: str = "aut
         return "nothing: the array is empty"
     if arrays.is_plain(dtype):
         return f"plain NumPy: no kernel computes {dtype}"
-    stays = [op != "logsumexp" or i not in axes for i in range(x.ndim)]
-    out = layouts.fresh(tuple(compress(x.shape, stays)), tuple(compress(x.strides, stays)), dtype)
+    out = layouts.fresh(x, axes if op == "logsumexp" else (), dtype)
     work = Work(op, x, out, axes, 1.0, way, None, fresh=True)
     through = work.way_through()
     reason = REASONS[through].format(n=work.n)

@@ -60,17 +60,14 @@ class Work:
     ) -> None:
         self.op, self.x, self.out, self.axes = op, x, out, axes
         self.temperature, self.way, self.mask, self.fresh = temperature, way, mask, fresh
-        self.kept = tuple(a for a in range(x.ndim) if a not in axes)
         self.n = arrays.size_of(x.shape, axes)
-        self.reduces = op == "logsumexp"
         self.threaded = way.threads == "always" or (way.threads != "never" and x.size >= THREADED)
         self._steps = self._find_steps()
 
     def run(self) -> None:
         """Do it."""
         if self._steps is None:
-            for_all = threads.run if self.threaded else threads.run_here
-            run_in_tiles(self.op, self.x, self.out, self.axes, self.temperature, self.way, self.mask, for_all)
+            run_in_tiles(self)
         else:
             self._steps.run(self.x, self.out, self.temperature, self.threaded)
 
@@ -86,9 +83,9 @@ class Work:
         xs, outs = layouts.element_strides(x), layouts.element_strides(out)
         if xs is None or outs is None:
             return None
-        textbook = None if self.way.tuned else self.way.kernels
         sharers = threads.get_num_threads() if self.threaded else 1
-        return steps_for(self.op, x.shape, xs, outs, self.axes, x.dtype, textbook, self._kind_of_out(), sharers)
+        textbook, out_is = self.way.textbook, self._kind_of_out()
+        return steps_for(self.op, x.shape, xs, outs, self.axes, x.dtype, textbook, out_is, sharers)
 
     def _kind_of_out(self) -> int:
         """Return what kernels of rows are to take the result for."""

@@ -55,6 +55,11 @@ class Way:
     tuned: bool = False
     threads: str = "never"
 
+    @property
+    def textbook(self) -> ModuleType | None:
+        """The kernels of a rung that is not tuned, which know rows of float32 and float64 only."""
+        return None if self.tuned else self.kernels
+
 
 RUNGS = (
     Rung("naive", "exp, sum, divide", "2 + 2", 1, False, "(n + 8) u, unless it overflows", BLANCHARD),

@@ -6,6 +6,7 @@ import ctypes
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,12 @@ def maker_of(shape: tuple[int, ...], order: tuple[int, ...]) -> Maker:
     return lambda _, dtype: make(ordered, dtype).transpose(back)
 
 
-def fresh(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an uninitialised array of this shape, in the order of one with these strides."""
+def fresh(x: Array, without: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an uninitialised array of x's shape without some axes, in x's order."""
+    shape, strides = x.shape, x.strides
+    if without:
+        stays = [a not in without for a in range(x.ndim)]
+        shape, strides = tuple(compress(shape, stays)), tuple(compress(strides, stays))
     return _maker_like(shape, strides)(shape, dtype)
 
 

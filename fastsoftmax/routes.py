@@ -31,10 +31,10 @@ ROWS = {narrow: "narrow rows", short_rows: "short rows", rows: "rows"}  #: what 
 COLUMNS = {short_columns: "short columns", folded_columns: "folded columns", columns: "columns"}
 
 
-def reads(dtype: np.dtype[Any]) -> bool:
-    """Tell whether tuned kernels read and write this type."""
+def reads(dtype: np.dtype[Any], textbook: Any = None) -> bool:
+    """Tell whether kernels read and write this type: those of the textbook, unless that is None, or the tuned ones."""
     is_half = arrays.is_half(dtype) and (READS_FLOAT16 or dtype != np.float16)
-    return dtype in arrays.NATIVE or (is_half and dtype.isnative)
+    return dtype in arrays.NATIVE or (textbook is None and is_half and dtype.isnative)
 
 
 def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:

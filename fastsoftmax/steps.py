@@ -140,7 +140,7 @@ def steps_for(
     tuned : module, optional
         The tuned kernels to take, where others that suit as well would make other last bits.
     """
-    if not (dtype in arrays.NATIVE or (textbook is None and routes.reads(dtype))):
+    if not routes.reads(dtype, textbook):
         return None
     kept_axes = [a for a in range(len(shape)) if a not in axes]
     if op == "logsumexp":

@@ -10,16 +10,18 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastsoftmax import arrays, layouts, routes
+from fastsoftmax import arrays, layouts, routes, threads
 from fastsoftmax.arrays import Array
 from fastsoftmax.kernels.masks import replace_where_unset
 from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_X
-from fastsoftmax.ladder import Way
 from fastsoftmax.steps import steps_for
+
+if TYPE_CHECKING:
+    from fastsoftmax.engine import Work
 
 TILE = 2**20  # bytes of a tile at most, unless a row has more: with smaller ones threads wait for Python
 LINE = 64  # bytes that the rows of a tile of columns have at least, or it is made of rows
@@ -27,34 +29,18 @@ ROOM = TILE * 3 // 2  # bytes of a tile and its flags
 NOTHING = {"softmax": 0.0, "log_softmax": -np.inf}  # results of elements that take no part
 
 
-def run_in_tiles(
-    op: str,
-    x: Array,
-    out: Array,
-    axes: tuple[int, ...],
-    temperature: float,
-    way: Way,
-    mask: Array | None,
-    for_all: Callable[[Callable[[int], None], int], None],
-) -> None:
-    """Compute softmax, log_softmax or logsumexp of x.
-
-    Parameters
-    ----------
-    op, x, out, axes, temperature, way, mask
-        As for `engine.Work`.
-    for_all : callable
-        Calls a function for all numbers under another.
-    """
-    reduces = op == "logsumexp"
+def run_in_tiles(work: Work) -> None:
+    """Do the work of a call."""
+    x, out, mask, dtype = work.x, work.out, work.mask, work.x.dtype
+    reduces = work.op == "logsumexp"
     lead = x if reduces else out
-    suits = x.dtype in arrays.NATIVE or (way.tuned and routes.reads(x.dtype))
-    dtype = x.dtype if suits else arrays.compute_type(arrays.result_type(x.dtype))
-    cut = _cut(op, x.shape, lead.strides, axes, dtype, way.tuned)
+    if not routes.reads(dtype, work.way.textbook):
+        dtype = arrays.compute_type(arrays.result_type(dtype))
+    cut = _cut(work.op, x.shape, lead.strides, work.axes, dtype, work.way.tuned)
     x = x.transpose(cut.order)
     out = out.transpose(cut.order_of_kept if reduces else cut.order)
     mask = None if mask is None else mask.transpose(cut.order)
-    tiles = Tiles(op, dtype, len(axes), cut, temperature, way)
+    tiles = Tiles(work, dtype, cut)
 
     def task(number: int) -> None:
         index = cut.blocks[number]
@@ -63,6 +49,7 @@ def run_in_tiles(
         tiles.compute(block, out[index], None if mask is None else mask[index], room)
         _put_back(room)
 
+    for_all = threads.run if work.threaded else threads.run_here
     for_all(task, len(cut.blocks))
 
 
@@ -72,7 +59,9 @@ class Cut(NamedTuple):
     order: tuple[int, ...]
     """Its axes, the reduced ones last, ..."""
     order_of_kept: tuple[int, ...]
-    """... and those of a result without these."""
+    """... and those of a result without these, ..."""
+    reduced: int
+    """... of which there are so many."""
     are_columns: bool
     """Whether the reduced axes lie outside of the others in a tile."""
     blocks: tuple[Any, ...]
@@ -101,7 +90,7 @@ def _cut(
     kernels = None
     if tuned and len(blocks) > 1:
         kernels = routes.kernels_of_blocks(op, n, math.prod(shape) // n, dtype, are_columns)
-    return Cut((*kept, *reduced), tuple(places.index(a) for a in kept), are_columns, blocks, kernels)
+    return Cut((*kept, *reduced), tuple(places.index(a) for a in kept), len(reduced), are_columns, blocks, kernels)
 
 
 def blocks_of(kept: tuple[int, ...], n: int, most: int) -> Iterator[tuple[Any, ...]]:
@@ -183,26 +172,23 @@ class Tiles:
 
     Parameters
     ----------
-    op, temperature, way
-        As for `run_in_tiles`.
+    work : Work
+        What they are blocks of.
     dtype : dtype
         Of tiles.
-    reduced : int
-        How many axes are reduced: the last ones.
     cut : Cut
         How they are cut.
     """
 
-    def __init__(self, op: str, dtype: np.dtype[Any], reduced: int, cut: Cut, temperature: float, way: Way) -> None:
-        self.op, self.dtype, self.reduced, self.cut = op, dtype, reduced, cut
-        self.temperature, self.way = temperature, way
+    def __init__(self, work: Work, dtype: np.dtype[Any], cut: Cut) -> None:
+        self.op, self.temperature, self.way = work.op, work.temperature, work.way
+        self.dtype, self.cut = dtype, cut
 
     def compute(self, x: Array, out: Array, mask: Array | None, room: Array) -> None:
         """Write the result for a block x to `out`, which may be x; there is room for a tile and its flags."""
-        shape, dtype = x.shape, self.dtype
-        textbook = None if self.way.tuned else self.way.kernels
+        shape, dtype, cut = x.shape, self.dtype, self.cut
         outs = layouts.element_strides(out) if out.dtype == dtype else None
-        plan = _plan(self.op, shape, outs, dtype, self.reduced, self.cut.are_columns, textbook, self.cut.kernels)
+        plan = _plan(self.op, shape, outs, dtype, cut.reduced, cut.are_columns, self.way.textbook, cut.kernels)
         tile: Array = np.ndarray(shape, dtype, room.data, 0, plan.strides)
         if x.dtype == dtype:
             np.copyto(tile, x)
@@ -225,7 +211,7 @@ class Tiles:
 
     def _are_unclear(self, result: Array) -> bool:
         """Tell whether elements that take no part may have another result than nothing: NaN, as their rows have."""
-        first: Any = (...,) + (0,) * self.reduced
+        first: Any = (...,) + (0,) * self.cut.reduced
         return not self.way.tuned or bool(np.isnan(result[first]).any())
 
     def _clear(self, result: Array, flags: Array) -> None:
