@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastsoftmax import recycled
 from fastsoftmax.arrays import Array
 
 Maker = Callable[[tuple[int, ...], Any], Array]  #: makes an array of a shape and type
@@ -70,7 +71,7 @@ def mid_page(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     what is stored has nearly the place in its page that the next load has, which therefore waits: softmax would take 8
     to 20 % longer. To find out where memory begins takes a microsecond, which a small array is not worth.
     """
-    room = np.empty(math.prod(shape) * dtype.itemsize + PAGE, np.uint8)
+    room = recycled.room_for(math.prod(shape) * dtype.itemsize + PAGE)
     place = ctypes.addressof(ctypes.c_char.from_buffer(room.data))
     result: Array = np.ndarray(shape, dtype, room, (PAGE // 2 - place) % PAGE)
     return result
