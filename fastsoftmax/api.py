@@ -241,7 +241,7 @@ def _logsumexp(
         return weighted_logsumexp(a, b, axes, mask, dtype, return_sign)
     result = layouts.fresh(a, axes, dtype)
     if a.size:
-        Work("logsumexp", a, result, axes, 1.0, way, mask, fresh=True).run()
+        Work("logsumexp", a, result, axes, 1.0, way, mask).run()
     else:
         result.fill(-np.inf)
     if not return_sign:  # nobody will look at it
@@ -269,7 +269,7 @@ def _elementwise(op: str, x: Any, axis: Any, out: Array | None, where: Any, temp
     if arrays.is_plain(dtype) or not suits_kernels(temperature, dtype):
         arrays.write(result, getattr(plain, op)(x, axes, mask, temperature))
     else:
-        Work(op, x, result, axes, temperature, way, mask, fresh=out is None).run()
+        Work(op, x, result, axes, temperature, way, mask).run()
     return result[()] if out is None else out
 
 

@@ -13,6 +13,7 @@ REASONS = {
     "rows": "the reduced axis is contiguous: vectors run along it, with a guessed exponent in place of the maximum",
     "narrow rows": "rows of {n} are short: a vector's width of them is transposed and done at once",
     "short rows": "rows of {n} are short: what crosses a vector's lanes is done for a vector's width of them at once",
+    "large rows": "the result is larger than caches: a row is written past them while the next one is summed",
     "long rows": "rows of {n} are cut into pieces, which threads can share",
     "columns": "another axis is contiguous: vectors run across it, strip by strip",
     "short columns": "columns of {n} are short: a vector's width of them is done at once, as narrow rows are",
@@ -59,7 +60,7 @@ def explain(x: Any, axis: Any = None, *, op: str = "softmax", method: str = "aut
     if arrays.is_plain(dtype):
         return f"plain NumPy: no kernel computes {dtype}"
     out = layouts.fresh(x, axes if op == "logsumexp" else (), dtype)
-    work = Work(op, x, out, axes, 1.0, way, None, fresh=True)
+    work = Work(op, x, out, axes, 1.0, way, None)
     through = work.way_through()
     reason = REASONS[through].format(n=work.n)
     if work.threaded and threads.get_num_threads() > 1:

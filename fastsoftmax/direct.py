@@ -17,7 +17,7 @@ import numpy as np
 
 from fastsoftmax import layouts, threads
 from fastsoftmax.arrays import Array, normalize_axis
-from fastsoftmax.engine import PAST_CACHES, TEMPERATURES, THREADED
+from fastsoftmax.engine import TEMPERATURES, THREADED
 from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_X
 from fastsoftmax.steps import steps_for
 from fastsoftmax.team import AT_ONCE
@@ -73,8 +73,8 @@ def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = ONE, keep
 
 
 def _suits(out: Any, x: Array) -> bool:
-    """Tell whether a result of a like shape can be written straight into `out`, and through the caches."""
-    if type(out) is not np.ndarray or out.dtype != x.dtype or out.nbytes >= PAST_CACHES:
+    """Tell whether a result of a like shape can be written straight into `out`."""
+    if type(out) is not np.ndarray or out.dtype != x.dtype:
         return False
     flags = out.flags
     are_apart = out is x or (flags.owndata and x.flags.owndata) or not np.may_share_memory(out, x)

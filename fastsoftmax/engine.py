@@ -8,14 +8,12 @@ import numpy as np
 
 from fastsoftmax import arrays, layouts, threads
 from fastsoftmax.arrays import Array
-from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_LARGE, OUT_IS_X
+from fastsoftmax.kernels.storage import OUT_IS_APART, OUT_IS_X
 from fastsoftmax.ladder import Way
 from fastsoftmax.steps import Steps, steps_for
 from fastsoftmax.tiles import run_in_tiles
 
 THREADED = 2**18  # elements from which on threads pay, even where they must be woken
-PAST_CACHES = 2**26  # bytes of a result from which on it is written past the caches, ...
-IN_CACHE = 2**18  # ... if no row has more: its terms stay in a near one meanwhile
 #: Temperatures for kernels, which multiply by the inverse in two parts: neither may overflow, nor the second vanish.
 TEMPERATURES = {"float32": (2.0**-20, 2.0**100), "float64": (2.0**-50, 2.0**900)}
 
@@ -43,8 +41,6 @@ class Work:
         Of the ladder.
     mask : ndarray of bool or None
         Which elements take part.
-    fresh : bool
-        Whether `out` was made for this call. Then its pages are new, and have just been cleared in the caches.
     """
 
     def __init__(
@@ -56,10 +52,9 @@ class Work:
         temperature: float,
         way: Way,
         mask: Array | None,
-        fresh: bool,
     ) -> None:
         self.op, self.x, self.out, self.axes = op, x, out, axes
-        self.temperature, self.way, self.mask, self.fresh = temperature, way, mask, fresh
+        self.temperature, self.way, self.mask = temperature, way, mask
         self.n = arrays.size_of(x.shape, axes)
         self.threaded = way.threads == "always" or (way.threads != "never" and x.size >= THREADED)
         self._steps = self._find_steps()
@@ -84,12 +79,5 @@ class Work:
         if xs is None or outs is None:
             return None
         sharers = threads.get_num_threads() if self.threaded else 1
-        textbook, out_is = self.way.textbook, self._kind_of_out()
+        textbook, out_is = self.way.textbook, OUT_IS_X if np.may_share_memory(x, out) else OUT_IS_APART
         return steps_for(self.op, x.shape, xs, outs, self.axes, x.dtype, textbook, out_is, sharers)
-
-    def _kind_of_out(self) -> int:
-        """Return what kernels of rows are to take the result for."""
-        if np.may_share_memory(self.x, self.out):
-            return OUT_IS_X
-        is_large = self.out.nbytes >= PAST_CACHES and self.n * self.out.itemsize <= IN_CACHE
-        return OUT_IS_LARGE if is_large and not self.fresh else OUT_IS_APART

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastsoftmax import arrays
-from fastsoftmax.kernels import columns, folded_columns, narrow, rows, short_columns, short_rows
+from fastsoftmax.kernels import columns, folded_columns, large_rows, narrow, rows, short_columns, short_rows
 from fastsoftmax.kernels.strips import CHUNK
 from fastsoftmax.simd import READS_FLOAT16
 
@@ -25,9 +25,15 @@ FOLDED = 512  # bytes of a row of a folded matrix at most; half of them in a sma
 SMALL_FOLDED = 2**14  # ... of less elements than this; twice as many where they make no whole vectors
 LEAST_FOLDED = {8: 2**10, 24: 6000, 63: 2**20}  # elements of a folded matrix at least, of up to so many columns, ...
 LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
+PAST_CACHES = 2**24  # bytes of a result of rows from which on it is written past the caches
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 
-ROWS = {narrow: "narrow rows", short_rows: "short rows", rows: "rows"}  #: what kernels are for
+ROWS = {
+    narrow: "narrow rows",
+    short_rows: "short rows",
+    rows: "rows",
+    large_rows: "large rows",
+}  #: what kernels are for
 COLUMNS = {short_columns: "short columns", folded_columns: "folded columns", columns: "columns"}
 
 
@@ -35,6 +41,11 @@ def reads(dtype: np.dtype[Any], textbook: Any = None) -> bool:
     """Tell whether kernels read and write this type: those of the textbook, unless that is None, or the tuned ones."""
     is_half = arrays.is_half(dtype) and (READS_FLOAT16 or dtype != np.float16)
     return dtype in arrays.NATIVE or (textbook is None and is_half and dtype.isnative)
+
+
+def are_large(op: str, many: int, n: int, dtype: np.dtype[Any]) -> bool:
+    """Tell whether so many rows of n elements, which lie behind one another, are written past the caches."""
+    return op != "logsumexp" and n >= large_rows.LEAST and many * n * dtype.itemsize >= PAST_CACHES
 
 
 def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:

@@ -20,6 +20,7 @@ import numpy as np
 from fastsoftmax import arrays, layouts, routes, team
 from fastsoftmax.arrays import Array
 from fastsoftmax.jit import Kernel
+from fastsoftmax.kernels import large_rows
 from fastsoftmax.kernels.long_row import run_long_rows
 from fastsoftmax.kernels.storage import OUT_IS_X
 
@@ -53,6 +54,8 @@ class Steps(NamedTuple):
     """... and of how many elements each."""
     in_place: bool
     """Whether the result is x: then nothing of it may be computed twice."""
+    in_few: bool = False
+    """Whether threads should share it in few parts."""
 
     def run(self, x: Array, out: Array, temperature: float, threaded: bool) -> None:
         """Do it, on as many threads as allowed and useful if it is `threaded`."""
@@ -65,7 +68,7 @@ class Steps(NamedTuple):
                 run_long_rows(self.op, *places, self.parts, n, temperature, self.in_place, threaded)
             else:
                 before, behind = (x, x_start, *self.of_x, out, out_start, *self.of_result), (*self.others, temperature)
-                team.share(self.kernel, x.dtype, self.parts, self.unit, before, behind, threaded=threaded)
+                team.share(self.kernel, x.dtype, self.parts, self.unit, before, behind, threaded, self.in_few)
 
     def runner(self, dtype: np.dtype[Any]) -> Callable[[Array, Array, float], None]:
         """Return what does it on this thread for arrays of a type, from x, the result and the temperature on."""
@@ -165,11 +168,16 @@ def _steps_of_rows(
     *outer, (rows, x_step, out_step) = kept or [(1, n, 1)]
     if _calls(outer) > MANY_CALLS and rows * n < WORTH_IT:
         return None
-    kernels = textbook or tuned or routes.row_kernels(op, in_all, n, arrays.compute_name(dtype))
+    in_place = out_is == OUT_IS_X
+    kernels = textbook or tuned
+    are_large = not (kernels or in_place or outer) and out_step == n and routes.are_large(op, in_all, n, dtype)
+    if are_large:
+        kernels = large_rows
+    kernels = kernels or routes.row_kernels(op, in_all, n, arrays.compute_name(dtype))
     kernel, way = getattr(kernels, op + "_rows"), routes.ROWS.get(kernels, "rows")
     if textbook is None and n > LONG:
         kernel, way = None, "long rows"
-    return Steps(op, way, kernel, _starts(outer), (x_step,), (out_step,), (n, out_is), rows, n, out_is == OUT_IS_X)
+    return Steps(op, way, kernel, _starts(outer), (x_step,), (out_step,), (n, out_is), rows, n, in_place, are_large)
 
 
 def _steps_of_columns(

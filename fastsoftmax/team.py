@@ -22,9 +22,11 @@ from fastsoftmax.kernels.atomic import FAILURE
 from fastsoftmax.kernels.jobs import BYTES, LINE, SEMAPHORE, lead, serve
 
 LEAST, MOST = 2**14, 2**17  # elements of a part: what it takes to hand one out is little beside them, and ...
-PARTS = 8  # ... each thread gets so many, so that none waits long for the last
+PARTS = 8  # ... each thread gets so many, so that none waits long for the last; ...
+FEW = 3  # ... so many where to begin one costs more, however large they are
 ROUND = 16  # rows: narrow and short ones are done so many at once
-AT_ONCE = 2**24  # elements that one call of a kernel takes in any case: Ctrl-C waits for it
+AT_ONCE = 2**24  # elements that one call of a kernel takes in any case, ...
+FEW_AT_ONCE = 2**27  # ... and where parts are few: Ctrl-C waits for it
 
 
 class _Team(threads.Daemons):
@@ -73,7 +75,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def share(
-    kernel: Kernel, dtype: np.dtype[Any], count: int, unit: int, before: Any, behind: Any, *, threaded: bool
+    kernel: Kernel,
+    dtype: np.dtype[Any],
+    count: int,
+    unit: int,
+    before: Any,
+    behind: Any,
+    threaded: bool,
+    in_few: bool = False,
 ) -> None:
     """Call kernel(*before, first, last, *behind) for parts of 0 to count, on as many threads as allowed and useful.
 
@@ -90,7 +99,9 @@ def share(
     before, behind : tuple
         The arguments before and behind those that say which part of the range it is.
     threaded : bool
-        Whether others than this thread may take part.
+        Whether others than this thread may take part, ...
+    in_few : bool, optional
+        ... each with few parts.
 
     Raises
     ------
@@ -99,16 +110,16 @@ def share(
 
     Notes
     -----
-    A Ctrl-C waits for `AT_ONCE` elements at most.
+    A Ctrl-C waits for `AT_ONCE` elements at most, or `FEW_AT_ONCE`.
     """
     allowed = threads.get_num_threads() if threaded else 1
-    at_once = max(1, AT_ONCE // unit)
+    at_once = max(1, (FEW_AT_ONCE if in_few else AT_ONCE) // unit)
     if kernel.later:
         behind = *behind, *kernel.cells(dtype)
     alone = kernel.unchecked(dtype)
     for first in range(0, count, at_once):
         last = min(first + at_once, count)
-        step = _step(last - first, unit, allowed)
+        step = -(-(last - first) // (FEW * allowed)) if in_few else _step(last - first, unit, allowed)
         helpers = min(allowed, -(-(last - first) // step)) - 1
         if helpers == 0:
             while alone(*before, first, last, *behind):

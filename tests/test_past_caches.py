@@ -1,21 +1,30 @@
 """Results that are larger than caches are written past them, others to whole lines: the same bits, nothing beside."""
 
+import itertools
+
 import ml_dtypes
 import numpy as np
 import pytest
-from helpers import call, same_bits
+from helpers import FAMILIES, assert_exact, call, family, same_bits
 
-from fastsoftmax import direct, engine, set_num_threads
+from fastsoftmax import direct, explain, routes, set_num_threads, steps
 
 TYPES = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
 OPS = ("softmax", "log_softmax")
 LINE = 64  # bytes
 
 
+def forget_plans():
+    direct._plan.cache_clear()
+    steps.steps_for.cache_clear()
+
+
 @pytest.fixture
 def all_are_large(monkeypatch):
-    monkeypatch.setattr(engine, "PAST_CACHES", 1)
-    monkeypatch.setattr(direct, "PAST_CACHES", 1)
+    monkeypatch.setattr(routes, "PAST_CACHES", 1)
+    forget_plans()
+    yield
+    forget_plans()
 
 
 @pytest.fixture(params=["past the caches", "through them"])
@@ -34,20 +43,23 @@ def rows_of_all_kinds(shape, dtype, rng):
     return x.astype(dtype)
 
 
+def in_place(op, x):
+    """What is written through the caches: the result of a copy of x, which is overwritten."""
+    result = x.copy()
+    return call(op, result, out=result)
+
+
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("op", OPS)
 def test_the_same_bits_and_nothing_beside(op, dtype, each_way_out, rng):
     itemsize = np.dtype(dtype).itemsize
-    for shape in [(9, 64), (6, 65), (7, 127), (5, 128), (3, 207), (6, 997), (2, 4097)]:
+    for shape in [(6, 256), (7, 257), (1, 300), (3, 319), (5, 320), (6, 997), (2, 4097), (3, 9001)]:
         x = rows_of_all_kinds(shape, dtype, rng)
-        expected = call(op, x)
+        expected = in_place(op, x)
         for offset in [*range(LINE // itemsize + 1)]:
             room = np.full(x.size + 2 * LINE, 7, dtype)
             out = room[offset : offset + x.size].reshape(shape)
             assert call(op, x, out=out) is out
-            same_bits(out.astype(np.float64), expected.astype(np.float64))
-            np.copyto(out, x)
-            call(op, out, out=out)
             same_bits(out.astype(np.float64), expected.astype(np.float64))
             assert (room[:offset] == 7).all()
             assert (room[offset + x.size :] == 7).all()
@@ -56,24 +68,48 @@ def test_the_same_bits_and_nothing_beside(op, dtype, each_way_out, rng):
 @pytest.mark.parametrize("op", OPS)
 def test_rows_apart_and_backwards(op, all_are_large, rng):
     x = rows_of_all_kinds((6, 500), np.float32, rng)
+    expected = in_place(op, x)
     room = np.full((6, 511), 7, np.float32)
     out = room[::-1, 3:503]
     call(op, x, out=out)
-    same_bits(np.ascontiguousarray(out), call(op, x))
+    same_bits(np.ascontiguousarray(out), expected)
+    same_bits(call(op, np.flip(x, 0).copy()[::-1]), expected)
     assert (room[:, :3] == 7).all()
     assert (room[:, 503:] == 7).all()
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_careful_rows_anywhere(op, all_are_large, rng):
+    n = 403  # rows begin at any place of a line
+    for odd in itertools.product((False, True), repeat=5):
+        x = rng.normal(0, 3, (5, n)).astype(np.float32)
+        x[odd, 7] = np.inf
+        room = np.full(x.size + 2 * LINE, 7, np.float32)
+        out = room[LINE:-LINE].reshape(x.shape)
+        call(op, x, out=out)
+        same_bits(out, in_place(op, x))
+        assert (room[:LINE] == 7).all()
+        assert (room[-LINE:] == 7).all()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("op", OPS)
+def test_exact(op, name, all_are_large):
+    x = family(name, np.float32, 401, 6)
+    assert explain(x, -1, op=op).startswith("large rows")
+    assert_exact(op, x, -1, call(op, x))
 
 
 @pytest.mark.parametrize("op", OPS)
 def test_a_large_result(op, rng):
     x = rng.normal(0, 3, (18_000, 997)).astype(np.float32)
     out = np.empty_like(x)
-    assert out.nbytes > engine.PAST_CACHES
-    expected = call(op, x)
+    assert explain(x, -1, op=op).startswith("large rows")
+    assert not explain(x[:1000], -1, op=op).startswith("large rows")
+    assert not explain(x, -1, op="logsumexp").startswith("large rows")
+    expected = in_place(op, x)
     for threads in (1, 3):
         set_num_threads(threads)
         out[:] = 7
         call(op, x, out=out)
         same_bits(out, expected)
-    assert call(op, out, out=out) is out  # and in place
-    same_bits(out, call(op, expected))

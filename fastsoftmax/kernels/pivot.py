@@ -18,6 +18,7 @@ import numpy as np
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import add_exactly, add_smaller, magic_number, nodes, reduced, slope_in_long_loop
+from fastsoftmax.kernels.waiting_row import write_group
 from fastsoftmax.simd import (
     WRITES_WHOLE_LINES,
     all_in_range,
@@ -155,14 +156,14 @@ def add_up(sums):
 
 
 @inline
-def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seeks_peak):
+def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seeks_peak, meanwhile=None):
     """Sum e^x · 2^-pivot over n elements, at least a group, from `start`.
 
     Returns the sum, the largest group of terms that a lane saw (roughly; 0 with None for `seeks_peak`), whether the
     pivot suited, whether a lane's sum reaches what that of a row must, and the terms of the last group, which overlaps
     the one before. All others are kept in terms[j:], unless `keeps` is None: storing what overlaps would make the next
     pass wait for both. Where they are not kept, and `terms` is not None, it is where a later pass writes to. Either way
-    it is asked for in time.
+    it is asked for in time. Of the row `meanwhile`, unless that is None, a group is written for each but the last.
 
     A pivot does not suit where an exponent is too large, or there is a NaN. One that is too small is raised to the
     lowest; an element over the limit, unless that is None, counts as the limit.
@@ -200,6 +201,8 @@ def sum_exponentials(x, start, n, terms, j, keeps, pivot, high, low, limit, seek
                 if terms is not None and (keeps is None or not WRITES_WHOLE_LINES):
                     for k in range(i, i + width, in_a_line(terms)):
                         prefetch_to_write(terms, j + k + (0 if keeps is None else SOON * width))
+                if meanwhile is not None:
+                    write_group(meanwhile, i)
                 seen = note_steps(seen, steps)
                 before = total
                 total, lost_here = add_group(total, large)

@@ -1,4 +1,6 @@
-"""Results of rows: terms over their sums, x less logarithms; through the caches, or past them."""
+"""Results of rows: terms over their sums, x less logarithms."""
+
+import math
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import add_exactly, inverse_in_parts
@@ -10,17 +12,13 @@ from fastsoftmax.simd import (
     lanes,
     larger,
     load,
-    load_first,
     load_group,
-    prefetch_to_write,
     rounded,
     select,
     smaller,
     splat,
     splat_group,
     store,
-    store_first,
-    store_past_caches,
     to_aligned,
 )
 
@@ -79,26 +77,6 @@ def scale_terms(terms, j, n, end, inverse, inverse_low, out, to):
     store(out, to + n - width, share(end, high, low))
 
 
-@inline
-def ask_for_ends(out, to, n):
-    """Ask in time for the lines at the ends of a row: only whole lines go past the caches."""
-    prefetch_to_write(out, to)
-    prefetch_to_write(out, to + n - 1)
-
-
-@inline
-def scale_terms_past_caches(terms, j, n, end, inverse, inverse_low, out, to):
-    """Do what `scale_terms` does, past the caches."""
-    width, high, low = lanes(out), splat(out, inverse), splat(out, inverse_low)
-    store(terms, j + n - 4 * width, end)
-    i = to_aligned(out, to)
-    store_first(out, to, share(load(terms, j), high, low), i)
-    while i + width <= n:
-        store_past_caches(out, to + i, share(load(terms, j + i), high, low))
-        i += width
-    store_first(out, to + i, share(load_first(terms, j + i, n - i), high, low), n - i)
-
-
 # --- the logarithms -------------------------------------------------------------------------------------------------
 
 
@@ -147,29 +125,34 @@ def subtract_log_sum(x, start, n, out, to, log_high, log_low, temperature, maxim
 
 
 @inline
-def subtract_log_sum_past_caches(x, start, n, out, to, log_high, log_low, temperature):
-    """Do what `subtract_log_sum` does where no element is a peak, past the caches."""
-    width = lanes(x)
+def log_factors(x, log_high, log_low, temperature):
+    """Return what `log_share` takes for a row without a peak, as vectors."""
     scale, scale_low = one_over(x, temperature)
-    scale, scale_low, lowest = splat(x, scale), splat(x, scale_low), splat(x, lowest_of(x))
-    high, low = splat(x, -log_high), splat(x, -log_low)
-    i = to_aligned(out, to)
-    store_first(out, to, minus_log_sum(load(x, start), lowest, scale, scale_low, high, low), i)
-    while i + width <= n:
-        store_past_caches(out, to + i, minus_log_sum(load(x, start + i), lowest, scale, scale_low, high, low))
-        i += width
-    rest = n - i
-    v = load_first(x, start + i, rest)
-    store_first(out, to + i, minus_log_sum(v, lowest, scale, scale_low, high, low), rest)
+    nothing = splat(x, math.nan), splat(x, 0.0), splat(x, lowest_of(x))
+    return (*nothing, splat(x, scale), splat(x, scale_low), splat(x, -log_high), splat(x, -log_low))
+
+
+@inline
+def sum_of_peak(x, peak, log, log_low, temperature):
+    """Return peak / temperature + log in two parts."""
+    inverse = 1.0 / temperature
+    quotient = peak * inverse
+    rest = fma(peak, inverse, -quotient) + peak * (fma(-inverse, temperature, 1.0) * inverse)
+    total, rest = add_exactly(quotient, rest + log_low, log)
+    return in_two_parts(x, total, rest)
+
+
+@inline
+def log_factors_of_peak(x, peak, log, log_low, temperature):
+    """Return what `log_share` takes for a row with a peak, whose result is -log, as vectors."""
+    high, low = sum_of_peak(x, peak, log, log_low, temperature)
+    _, _, lowest, scale, scale_low, minus_high, minus_low = log_factors(x, high, low, temperature)
+    return splat(x, peak), splat(x, -(log + log_low)), lowest, scale, scale_low, minus_high, minus_low
 
 
 @inline
 def subtract_peak(x, start, n, out, to, peak, log, log_low, temperature):
     """Write (x - peak) / temperature - log. What is written for the peak keeps the logarithm's precision."""
-    inverse = 1.0 / temperature
-    quotient = peak * inverse
-    rest = fma(peak, inverse, -quotient) + peak * (fma(-inverse, temperature, 1.0) * inverse)
-    total, rest = add_exactly(quotient, rest + log_low, log)
-    high, low = in_two_parts(x, total, rest)
+    high, low = sum_of_peak(x, peak, log, log_low, temperature)
     maximum, top = splat_group(x, peak), splat_group(x, -(log + log_low))
     subtract_log_sum(x, start, n, out, to, high, low, temperature, maximum, top)

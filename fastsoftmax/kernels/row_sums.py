@@ -116,13 +116,13 @@ def others_over_peak(x, total, lost, maximum, second, high, low, temperature):
 
 
 @inline
-def sum_around_peak(x, start, n, out, to, maximum, second, high, low, temperature):
+def sum_around_peak(x, start, n, out, to, maximum, second, high, low, temperature, meanwhile=None):
     """Return the sum of all but the largest element in units of it, in two parts; NaN if no pivot suits."""
     limit = below_peak(maximum, second)
     pivot, rest_pivot = pivot_for(x, maximum, high), pivot_for(x, limit, high)
     if math.isnan(pivot) or math.isnan(rest_pivot):
         return math.nan, 0.0
-    sums, _, suits, _, _ = sum_exponentials(x, start, n, out, to, None, rest_pivot, high, low, limit, None)
+    sums, _, suits, _, _ = sum_exponentials(x, start, n, out, to, None, rest_pivot, high, low, limit, None, meanwhile)
     if not suits:
         return math.nan, 0.0
     total, lost = add_up(sums)
@@ -161,14 +161,14 @@ def extremes(x, start, n, seeks_peak):
 
 
 @inline
-def sum_row(x, start, n, terms, j, keeps, pivot, maximum, second, high, low, seeks_peak, temperature):
+def sum_row(x, start, n, terms, j, keeps, pivot, maximum, second, high, low, seeks_peak, temperature, meanwhile=None):
     """Return (sum, its pivot, end, maximum, logarithm of 1 + others, what that lost).
 
     The sum is that of `sum_exponentials`, its total NaN if no pivot suits; with `seeks_peak` the total and what it lost
     are all of it. The guessed pivot comes first, unless it is known to be far too low. The largest element, and with
     `seeks_peak` the second, are looked for where it does not suit, or a term is so large that the row may have a peak;
     that they are known before (not NaN) changes no result. The others of a peak are in units of it; where there is
-    none, or with None for `seeks_peak`, their logarithm is NO_PEAK.
+    none, or with None for `seeks_peak`, their logarithm is NO_PEAK. For `meanwhile` see `sum_exponentials`.
     """
     nothing, end = splat(x, 0.0), splat_group(x, 0.0)
     sums = RowSum(math.nan, 0.0, nothing, nothing, nothing)
@@ -177,7 +177,9 @@ def sum_row(x, start, n, terms, j, keeps, pivot, maximum, second, high, low, see
         may_have_peak = False
         if not math.isnan(maximum):
             if seeks_peak is not None and (maximum - second) * (1.0 / temperature) >= PEAK_GAP:
-                others, rest = sum_around_peak(x, start, n, terms, j, maximum, second, high, low, temperature)
+                others, rest = sum_around_peak(
+                    x, start, n, terms, j, maximum, second, high, low, temperature, meanwhile
+                )
                 if not others > MOST_OTHERS:
                     log, log_low = log1p_of(x, others, rest)
                     break
@@ -186,7 +188,7 @@ def sum_row(x, start, n, terms, j, keeps, pivot, maximum, second, high, low, see
                 pivot = pivot_for(x, maximum, high)
         if math.isnan(sums.total):
             sums, peak, suits, reaches, end = sum_exponentials(
-                x, start, n, terms, j, keeps, pivot, high, low, None, seeks_peak
+                x, start, n, terms, j, keeps, pivot, high, low, None, seeks_peak, meanwhile
             )
             if not (suits and reaches):
                 sums = RowSum(math.nan, 0.0, nothing, nothing, nothing)
@@ -230,8 +232,9 @@ def add_up_rows(x, rows, kept):
 
 @inline
 def sum_rows(
-    x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, temperature, kept, distrusted, patience
-):
+    x, start, step, rows, n, terms, j, j_step, keeps, high, low, seeks_peak, temperature, kept, distrusted, patience,
+    meanwhile=None,
+):  # fmt: skip
     """Keep the sums of rows; of one with a peak, unless `seeks_peak` is None, the logarithm of that of the others.
 
     What no pivot can do has NaN for a sum, and for the logarithm of the others. Of the first `distrusted` rows, and of
@@ -251,8 +254,9 @@ def sum_rows(
         if k < distrusted and math.isnan(known):
             known, second = extremes(x, place, n, seeks_peak)
         sums, pivot, end, maximum, log, log_low = sum_row(
-            x, place, n, terms, to, keeps, float(kept[PIVOT + k]), known, second, high, low, seeks_peak, temperature
-        )
+            x, place, n, terms, to, keeps, float(kept[PIVOT + k]), known, second, high, low, seeks_peak, temperature,
+            meanwhile,
+        )  # fmt: skip
         if math.isnan(known) and not math.isnan(maximum):
             patience = min(2 * patience, PATIENCE) if k - distrusted <= patience else 1
             distrusted = k + patience

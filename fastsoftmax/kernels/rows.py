@@ -19,15 +19,7 @@ from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP_OF_ROWS, NEAR_ZERO, SOFTMAX, carefully
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.logarithm import log_and_rest
-from fastsoftmax.kernels.row_results import (
-    ask_for_ends,
-    inverse_of,
-    scale_terms,
-    scale_terms_past_caches,
-    subtract_log_sum,
-    subtract_log_sum_past_caches,
-    subtract_peak,
-)
+from fastsoftmax.kernels.row_results import inverse_of, scale_terms, subtract_log_sum, subtract_peak
 from fastsoftmax.kernels.row_sums import (
     ENDS,
     FIRST,
@@ -44,7 +36,7 @@ from fastsoftmax.kernels.row_sums import (
     rows_together,
     sum_rows,
 )
-from fastsoftmax.kernels.storage import OUT_IS_LARGE, room_for_terms
+from fastsoftmax.kernels.storage import room_for_terms
 from fastsoftmax.simd import (
     NODES,
     constant,
@@ -59,7 +51,6 @@ from fastsoftmax.simd import (
     scratch,
     store_one,
     terms_in,
-    wait_for_stores,
 )
 
 ROW_PARAMETERS = ("in", "int", "int", "out", "int", "int", "int", "int", "int", "int", "real")
@@ -78,7 +69,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
     have it.
     """
     left = 0
-    together = 1 if out_is == OUT_IS_LARGE else rows_together(x, n, True)  # what is written must not come in floods
+    together = rows_together(x, n, True)
     room = room_for_terms(out, together * n, out_is)
     x, out = pointer_to(x), pointer_to(out)
     terms, in_out = terms_in(room, out)
@@ -91,8 +82,6 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
         rows = min(together, last - r)
         start, to = x_start + r * x_step, out_start + r * out_step
         j = to * in_out
-        if out_is == OUT_IS_LARGE:
-            ask_for_ends(out, to, n)
         distrusted, patience = sum_rows(
             x, start, x_step, rows, n, terms, j, j_step, True, high, low, None, temperature, kept, distrusted, patience
         )
@@ -104,12 +93,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
                 end = load_group(kept, ENDS + k * 4 * lanes(x))
                 inverse, inverse_low = inverse_of(out, np.float64(kept[TOTAL + k]), np.float64(kept[LOST + k]))
                 of_row = j + k * j_step
-                if out_is == OUT_IS_LARGE:
-                    scale_terms_past_caches(terms, of_row, n, end, inverse, inverse_low, out, write_to)
-                else:
-                    scale_terms(terms, of_row, n, end, inverse, inverse_low, out, write_to)
-    if out_is == OUT_IS_LARGE:
-        wait_for_stores()
+                scale_terms(terms, of_row, n, end, inverse, inverse_low, out, write_to)
     restore(mode)
     keep_alive(room)
     return left
@@ -126,7 +110,7 @@ def keep_logarithms(kept):
 def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write log_softmax of the rows first to last, which lie as in `softmax_rows`."""
     left = 0
-    together = 1 if out_is == OUT_IS_LARGE else rows_together(x, n, False)
+    together = rows_together(x, n, False)
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
@@ -134,11 +118,8 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
     for r in range(first, last, together):
         rows = min(together, last - r)
         start, to = x_start + r * x_step, out_start + r * out_step
-        if out_is == OUT_IS_LARGE:
-            ask_for_ends(out, to, n)
-        soon, at, step = (x, start, x_step) if out_is == OUT_IS_LARGE else (out, to, out_step)
         distrusted, patience = sum_rows(
-            x, start, x_step, rows, n, soon, at, step, None, high, low, True, temperature, kept, distrusted, patience
+            x, start, x_step, rows, n, out, to, out_step, None, high, low, True, temperature, kept, distrusted, patience
         )
         keep_logarithms(kept)
         for k in range(rows):
@@ -146,17 +127,12 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             log_others, log_others_low = float(kept[LOG_OTHERS + k]), float(kept[LOG_OTHERS_LOW + k])
             if log_others == NO_PEAK:
                 log, log_low = float(kept[FIRST + k]), float(kept[SECOND + k])
-                if out_is == OUT_IS_LARGE:
-                    subtract_log_sum_past_caches(x, place, n, out, write_to, log, log_low, temperature)
-                else:
-                    subtract_log_sum(x, place, n, out, write_to, log, log_low, temperature, None, None)
+                subtract_log_sum(x, place, n, out, write_to, log, log_low, temperature, None, None)
             elif math.isnan(log_others):
                 left += carefully(careful, x, place, n, out, write_to, temperature)
             else:
                 peak = float(kept[MAXIMUM + k])
                 subtract_peak(x, place, n, out, write_to, peak, log_others, log_others_low, temperature)
-    if out_is == OUT_IS_LARGE:
-        wait_for_stores()
     return left
 
 

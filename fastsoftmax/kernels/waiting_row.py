@@ -1,0 +1,63 @@
+"""A row that waits: it has been summed, and is written past the caches while the next row is summed.
+
+What is written past the caches goes no faster than memory takes it. A row written at once would have all else wait; so
+a group of it is written for each group that is summed, and arithmetic has the time that memory takes. A line that two
+rows share is written when both have their part of it: one that is written in parts would be read first.
+"""
+
+import collections
+
+from fastsoftmax.jit import inline
+from fastsoftmax.simd import lanes, load, load_first, store, store_first, store_past_caches, to_aligned
+
+#: What a row becomes: value(v, *factors) of each vector v of source[at:], at out[to:], which is `head` elements before
+#: its first whole vector; in whole vectors there are so many, at least a group.
+WaitingRow = collections.namedtuple("WaitingRow", "value factors source at out to head whole")
+
+
+@inline
+def waiting_row(value, factors, source, at, out, to, n):
+    """Return a row of n elements that waits to be written to out[to:]."""
+    head = to_aligned(out, to)
+    whole = (n - head) // lanes(out) * lanes(out)
+    return WaitingRow(value, factors, source, at, out, to, head, whole)
+
+
+@inline
+def write_group(row, i):
+    """Write the group that is i elements behind the first whole vector; the last one where there are not so many."""
+    width = lanes(row.out)
+    i = row.head + min(i, row.whole - 4 * width)
+    for k in range(i, i + 4 * width, width):
+        store_past_caches(row.out, row.to + k, row.value(load(row.source, row.at + k), *row.factors))
+
+
+@inline
+def write_rest(row, n, written, line, shared):
+    """Write what is left of a row once so many elements of its whole vectors are written.
+
+    The first `shared` elements of `line` are those that the rows before have in the line in which it begins; what it
+    has itself in the one where it ends goes there. Returns how many elements these are.
+    """
+    out, value, factors, width = row.out, row.value, row.factors, lanes(row.out)
+    if row.head > 0:
+        head = value(load(row.source, row.at), *factors)
+        if shared > 0:
+            store(line, shared, head)
+            store_past_caches(out, row.to + row.head - width, load(line, 0))
+        else:
+            store_first(out, row.to, head, row.head)
+    end = row.head + row.whole
+    for k in range(row.head + min(written, row.whole), end, width):
+        store_past_caches(out, row.to + k, value(load(row.source, row.at + k), *factors))
+    if end < n:
+        store(line, 0, value(load_first(row.source, row.at + end, n - end), *factors))
+    return n - end
+
+
+@inline
+def write_shared(line, shared, out, end):
+    """Write the first `shared` elements of `line` to where they end at out[end]; then none is shared: return 0."""
+    if shared > 0:
+        store_first(out, end - shared, load(line, 0), shared)
+    return 0
