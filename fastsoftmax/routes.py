@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from fastsoftmax import arrays
-from fastsoftmax.kernels import columns, folded_columns, large_rows, narrow, rows, short_columns, short_rows
+from fastsoftmax.kernels import (
+    columns,
+    folded_columns,
+    large_rows,
+    large_short_rows,
+    narrow,
+    rows,
+    short_columns,
+    short_rows,
+)
 from fastsoftmax.kernels.strips import CHUNK
 from fastsoftmax.simd import READS_FLOAT16
 
@@ -32,6 +41,7 @@ ROWS = {
     narrow: "narrow rows",
     short_rows: "short rows",
     rows: "rows",
+    large_short_rows: "large rows",
     large_rows: "large rows",
 }  #: what kernels are for
 COLUMNS = {short_columns: "short columns", folded_columns: "folded columns", columns: "columns"}
@@ -43,9 +53,15 @@ def reads(dtype: np.dtype[Any], textbook: Any = None) -> bool:
     return dtype in arrays.NATIVE or (textbook is None and is_half and dtype.isnative)
 
 
-def are_large(op: str, many: int, n: int, dtype: np.dtype[Any]) -> bool:
-    """Tell whether so many rows of n elements, which lie behind one another, are written past the caches."""
-    return op != "logsumexp" and n >= large_rows.LEAST and many * n * dtype.itemsize >= PAST_CACHES
+def kernels_past_caches(op: str, many: int, n: int, dtype: np.dtype[Any]) -> Any:
+    """Return the module of kernels that write past the caches: so many rows of n elements, which lie without gaps.
+
+    None where these have room for the result, or there are no such kernels.
+    """
+    if op == "logsumexp" or many * n * dtype.itemsize < PAST_CACHES:
+        return None
+    usual = row_kernels(op, many, n, arrays.compute_name(dtype))
+    return {rows: large_rows, short_rows: large_short_rows}.get(usual)
 
 
 def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:

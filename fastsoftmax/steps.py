@@ -20,7 +20,6 @@ import numpy as np
 from fastsoftmax import arrays, layouts, routes, team
 from fastsoftmax.arrays import Array
 from fastsoftmax.jit import Kernel
-from fastsoftmax.kernels import large_rows
 from fastsoftmax.kernels.long_row import run_long_rows
 from fastsoftmax.kernels.storage import OUT_IS_X
 
@@ -168,16 +167,16 @@ def _steps_of_rows(
     *outer, (rows, x_step, out_step) = kept or [(1, n, 1)]
     if _calls(outer) > MANY_CALLS and rows * n < WORTH_IT:
         return None
-    in_place = out_is == OUT_IS_X
-    kernels = textbook or tuned
-    are_large = not (kernels or in_place or outer) and out_step == n and routes.are_large(op, in_all, n, dtype)
-    if are_large:
-        kernels = large_rows
-    kernels = kernels or routes.row_kernels(op, in_all, n, arrays.compute_name(dtype))
+    in_place, past_caches = out_is == OUT_IS_X, None
+    if not (textbook or tuned or in_place or outer) and out_step == n:
+        past_caches = routes.kernels_past_caches(op, in_all, n, dtype)
+    kernels = textbook or tuned or past_caches or routes.row_kernels(op, in_all, n, arrays.compute_name(dtype))
     kernel, way = getattr(kernels, op + "_rows"), routes.ROWS.get(kernels, "rows")
     if textbook is None and n > LONG:
         kernel, way = None, "long rows"
-    return Steps(op, way, kernel, _starts(outer), (x_step,), (out_step,), (n, out_is), rows, n, in_place, are_large)
+    return Steps(
+        op, way, kernel, _starts(outer), (x_step,), (out_step,), (n, out_is), rows, n, in_place, past_caches is not None
+    )
 
 
 def _steps_of_columns(

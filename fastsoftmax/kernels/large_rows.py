@@ -44,7 +44,6 @@ from fastsoftmax.simd import (
     wait_for_stores,
 )
 
-LEAST = 256  # elements of a row
 SPARE = 5  # vectors that what waits in the beginning, no row, is written to
 
 

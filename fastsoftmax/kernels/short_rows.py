@@ -64,7 +64,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
         rows, start, to = min(width, last - r), x_start + r * x_step, out_start + r * out_step
         if r >= first:
             total, lost, _ = sums_of_terms(
-                x, start, x_step, rows, n, terms, out, to, out_step, maximum, high, low, room
+                x, start, x_step, rows, n, terms, 0, out, to, out_step, maximum, high, low, room
             )
         if r + width < last:  # beside what waits for the sums
             behind = x_start + (r + width) * x_step
@@ -136,7 +136,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     for r in range(first - width, last, width):
         rows, start, to = min(width, last - r), x_start + r * x_step, out_start + r * out_step
         if r >= first:
-            total, lost, pivot = sums_of_terms(x, start, x_step, rows, n, None, None, 0, 0, maximum, high, low, room)
+            total, lost, pivot = sums_of_terms(x, start, x_step, rows, n, None, 0, None, 0, 0, maximum, high, low, room)
         if r + width < last:  # beside what waits for the sums
             behind = x_start + (r + width) * x_step
             maximum = maxima_of_rows(x, behind, x_step, min(width, last - r - width), n, room.maxima)

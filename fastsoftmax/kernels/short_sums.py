@@ -10,6 +10,7 @@ from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import add_exactly, add_smaller, exponential, magic_number
 from fastsoftmax.kernels.narrow_sums import floors_of, over_peak, parts_of_peak, pivots_for, summit
 from fastsoftmax.kernels.pivot import add_four_exactly, add_group, sum_of_four
+from fastsoftmax.kernels.waiting_row import write_row
 from fastsoftmax.simd import (
     GROUP,
     alternate,
@@ -177,11 +178,11 @@ def ask_for(x, behind, out, to, n):
 
 
 @inline
-def sums_of_terms(x, start, step, rows, n, terms, out, to, out_step, maximum, high, low, room):
+def sums_of_terms(x, start, step, rows, n, terms, j, out, to, out_step, maximum, high, low, room, meanwhile=None):
     """Return the sums of up to a vector's width of rows in two parts, and their pivots, a row a lane.
 
-    The terms go to `terms`, as many vectors a row, unless that is None. The next rows are asked for, and those of
-    `out`, unless that is None.
+    The terms go to terms[j:], as many vectors a row, unless `terms` is None. The next rows are asked for, and those of
+    `out`, unless that is None. Of the rows `meanwhile`, unless that is None, one is written for each.
     """
     width = lanes(x)
     pitch = (n + width - 1) // width * width
@@ -191,15 +192,17 @@ def sums_of_terms(x, start, step, rows, n, terms, out, to, out_step, maximum, hi
     for k in range(rows):
         floor, magic = splat(x, room.kept[k]), splat(x, room.kept[width + k])
         ask_for(x, start + (k + width + AHEAD) * step, out, to + k * out_step, n)
-        total, lost = sum_terms(x, start + k * step, n, terms, k * pitch, floor, magic, high, low)
+        total, lost = sum_terms(x, start + k * step, n, terms, j + k * pitch, floor, magic, high, low)
         store(room.totals, k * width, total)
         store(room.losts, k * width, lost)
+        if meanwhile is not None:
+            write_row(meanwhile, k)
     total, lost = sums_of_rows(x, room.totals, room.losts)
     return total, lost, pivot
 
 
 @inline
-def sums_of_others(x, start, step, rows, n, out, to, out_step, maximum, high, low, room):
+def sums_of_others(x, start, step, rows, n, out, to, out_step, maximum, high, low, room, meanwhile=None):
     """Return the sums of all elements but one of the largest of up to a vector's width of rows.
 
     They are as those of `narrow_sums.sum_around_peaks`. The rest is as in `sums_of_terms`.
@@ -218,5 +221,7 @@ def sums_of_others(x, start, step, rows, n, out, to, out_step, maximum, high, lo
         store(room.totals, k * width, others)
         store(room.losts, k * width, lost)
         kept[3 * width + k] = ties - 1.0
+        if meanwhile is not None:
+            write_row(meanwhile, k)
     others, lost = over_peak(x, *sums_of_rows(x, room.totals, room.losts), maximum, high, low, magic)
     return add_exactly(others, lost, load(kept, 3 * width) * parts_of_peak(x))

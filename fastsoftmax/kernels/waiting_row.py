@@ -6,13 +6,20 @@ rows share is written when both have their part of it: one that is written in pa
 """
 
 import collections
+import math
 
 from fastsoftmax.jit import inline
-from fastsoftmax.simd import lanes, load, load_first, store, store_first, store_past_caches, to_aligned
+from fastsoftmax.simd import lanes, load, load_first, splat, store, store_first, store_past_caches, to_aligned
 
 #: What a row becomes: value(v, *factors) of each vector v of source[at:], at out[to:], which is `head` elements before
 #: its first whole vector; in whole vectors there are so many, at least a group.
 WaitingRow = collections.namedtuple("WaitingRow", "value factors source at out to head whole")
+
+#: Some rows of n elements that wait, row k from source[at + k * pitch:] on and in out[to + k * n:], its factors
+#: factors[k], as far behind as a vector is wide another one, and `constants`; shared[0] counts elements in `line`.
+WaitingRows = collections.namedtuple(
+    "WaitingRows", "count n value factors constants source at pitch out to line shared"
+)
 
 
 @inline
@@ -61,3 +68,19 @@ def write_shared(line, shared, out, end):
     if shared > 0:
         store_first(out, end - shared, load(line, 0), shared)
     return 0
+
+
+@inline
+def write_row(rows, k):
+    """Write row k of those that wait, if there is one; one whose factors are NaN is written already."""
+    if k >= rows.count:
+        return
+    to, shared = rows.to + k * rows.n, int(rows.shared[0])
+    first, second = rows.factors[k], rows.factors[lanes(rows.factors) + k]
+    if math.isnan(second):
+        shared = write_shared(rows.line, shared, rows.out, to)
+    else:
+        factors = splat(rows.factors, first), splat(rows.factors, second), *rows.constants
+        row = waiting_row(rows.value, factors, rows.source, rows.at + k * rows.pitch, rows.out, to, rows.n)
+        shared = write_rest(row, rows.n, 0, rows.line, shared)
+    rows.shared[0] = shared
