@@ -171,7 +171,7 @@ def cut_columns(
     sharers: int,
     kernels: Any = None,
 ) -> tuple[Any, tuple[int, int, int], int]:
-    """Return the module of kernels for columns, (width, tile_rows, in_out) as these want them, and how many strips.
+    """Return the module of kernels for columns, (width, tile_rows, a flag) as these want them, and how many strips.
 
     There are `in_all` columns of n elements, of which `planes` times `inner` are done at a time; rows of x and of the
     result are `pitches` apart, and `sharers` is how many threads share the strips. Kernels that are given are taken.
@@ -179,4 +179,5 @@ def cut_columns(
     kernels = kernels or column_kernels(op, n, inner, in_all, dtype, pitches)
     in_out = not in_place and has_room_for_terms(kernels, inner, pitches, dtype)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
-    return kernels, (width, tile_rows, int(in_out)), blocks
+    is_large = not in_place and n * in_all * dtype.itemsize >= PAST_CACHES
+    return kernels, (width, tile_rows, int(is_large if kernels is short_columns else in_out)), blocks

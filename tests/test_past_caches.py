@@ -47,10 +47,10 @@ def rows_of_all_kinds(shape, dtype, rng):
     return x.astype(dtype)
 
 
-def in_place(op, x):
+def in_place(op, x, axis=-1):
     """What is written through the caches: the result of a copy of x, which is overwritten."""
     result = x.copy()
-    return call(op, result, out=result)
+    return call(op, result, axis, out=result)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -80,6 +80,23 @@ def test_rows_apart_and_backwards(op, all_are_large, rng):
     same_bits(call(op, np.flip(x, 0).copy()[::-1]), expected)
     assert (room[:, :3] == 7).all()
     assert (room[:, 503:] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("op", OPS)
+def test_columns(op, dtype, all_are_large, rng):
+    for shape in [(3, 160), (17, 161), (2, 5, 320), (30, 1000), (3, 4, 7)]:
+        x = rng.normal(0, 3, shape).astype(dtype)
+        x[..., 1, 3], x[..., 2, -1] = np.nan, -np.inf
+        assert explain(x, -2, op=op).startswith("short columns")
+        expected = in_place(op, x, axis=-2)
+        for offset in range(LINE // np.dtype(dtype).itemsize + 1):
+            room = np.full(x.size + 2 * LINE, 7, dtype)
+            out = room[offset : offset + x.size].reshape(shape)
+            call(op, x, axis=-2, out=out)
+            same_bits(out.astype(np.float64), expected.astype(np.float64))
+            assert (room[:offset] == 7).all()
+            assert (room[offset + x.size :] == 7).all()
 
 
 @pytest.mark.parametrize("n", [83, 403])  # so rows begin at any place of a line

@@ -51,6 +51,9 @@ from fastsoftmax.simd import (
     splat,
     store,
     store_first,
+    store_past_caches,
+    to_aligned,
+    wait_for_stores,
 )
 
 AHEAD = 8  # vectors ahead that elements are asked for: there are as many streams as rows, too many for a processor
@@ -91,10 +94,17 @@ def columns_behind(x, strip, columns, together):
 
 
 @inline
-def load_tile(x, columns, n, out, tile):
+def in_whole_lines(out):
+    """Tell whether each vector of a result, counted from where a row begins, has a line of its own."""
+    aligned = lanes(out.data)
+    return to_aligned(out.data, out.start) == 0 and out.outer % aligned == 0 and out.pitch % aligned == 0
+
+
+@inline
+def load_tile(x, columns, n, out, asks, tile):
     """Bring columns of a matrix into the tile, side by side; return their maxima, NaN passed over.
 
-    Ask for those that come next, and for their results, unless `out` is None.
+    Ask for those that come next, and for their results if it `asks` and `out` is not None.
     """
     data, width = x.data, lanes(x.data)
     at = x.start + columns.plane * x.outer + columns.column
@@ -111,12 +121,21 @@ def load_tile(x, columns, n, out, tile):
         place = at + i * x.pitch
         v = load(data, place)
         prefetch(data, place + AHEAD * width)
-        if out is not None:
+        if out is not None and asks:
             to = out.start + columns.plane * out.outer + columns.column + i * out.pitch
             prefetch_to_write(out.data, to + AHEAD * width)
         store(tile, width * i, v)
         maximum = larger(v, maximum)
     return maximum
+
+
+@inline
+def store_vector(out, to, v, past_caches):
+    """Write a vector, past the caches if that is wanted."""
+    if past_caches:
+        store_past_caches(out, to, v)
+    else:
+        store(out, to, v)
 
 
 @inline
@@ -142,11 +161,15 @@ def carefully_as_row(careful, x, slot, n, columns, temperature):
 @kernel(*PARAMETERS, later=SOFTMAX)
 def softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature, careful,
+    first, last, all_planes, n, inner, strip_width, tile_rows, is_large, temperature, careful,
 ):  # fmt: skip
-    """Write softmax of the strips first to last, as in `columns.py`; `tile_rows` and `in_out` do nothing."""
+    """Write softmax of the strips first to last, as in `columns.py`; past the caches if `is_large` and that can be.
+
+    `tile_rows` does nothing.
+    """
     x, out, left = pointer_to(x), pointer_to(out), 0
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
+    past_caches = is_large == 1 and in_whole_lines(all_out)
     high, low = log2e_over(x, temperature)
     width, together = lanes(x), planes_together(x, inner)
     tile, next_tile = scratch(x, n + 1), scratch(x, n + 1)
@@ -159,7 +182,7 @@ def softmax_columns(
             columns, maximum, tile, next_tile = next_columns, next_maximum, next_tile, tile
             if number + 1 < tiles:
                 next_columns = columns_behind(x, strip, columns, together)
-                next_maximum = load_tile(all_x, next_columns, n, all_out, next_tile)
+                next_maximum = load_tile(all_x, next_columns, n, all_out, not past_caches, next_tile)
             if number < 0:
                 continue
             pivot = pivots_for(x, maximum, high)
@@ -168,7 +191,8 @@ def softmax_columns(
             if columns.count == width and count_set(total == total) == width:
                 to = out_start + columns.plane * out_outer + columns.column
                 for i in range(n):
-                    store(out, to + i * out_pitch, share(load(tile, width * i), inverse, inverse_low))
+                    v = share(load(tile, width * i), inverse, inverse_low)
+                    store_vector(out, to + i * out_pitch, v, past_caches)
                 continue
             scale_rows(tile, n, inverse, inverse_low)
             for k in range(columns.planes * columns.count):
@@ -177,6 +201,7 @@ def softmax_columns(
                     into_column(row, 0, tile, k, width, n)
                     left += is_left
             store_tile(tile, n, all_out, columns)
+    wait_for_stores()
     restore(mode)
     return left
 
@@ -184,11 +209,12 @@ def softmax_columns(
 @kernel(*PARAMETERS, later=LOG_SOFTMAX)
 def log_softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature, careful,
+    first, last, all_planes, n, inner, strip_width, tile_rows, is_large, temperature, careful,
 ):  # fmt: skip
     """Write log_softmax of the strips first to last."""
     x, out, left = pointer_to(x), pointer_to(out), 0
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
+    past_caches = is_large == 1 and in_whole_lines(all_out)
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
     width, together = lanes(x), planes_together(x, inner)
@@ -201,7 +227,7 @@ def log_softmax_columns(
             columns, maximum, tile, next_tile = next_columns, next_maximum, next_tile, tile
             if number + 1 < tiles:
                 next_columns = columns_behind(x, strip, columns, together)
-                next_maximum = load_tile(all_x, next_columns, n, all_out, next_tile)
+                next_maximum = load_tile(all_x, next_columns, n, all_out, not past_caches, next_tile)
             if number < 0:
                 continue
             others, lost = sum_around_peaks(x, None, None, 0, tile, n, maximum, high, low)
@@ -209,8 +235,8 @@ def log_softmax_columns(
             if columns.count == width and count_set(log == log) == width:
                 to = out_start + columns.plane * out_outer + columns.column
                 for i in range(n):
-                    v = load(tile, width * i)
-                    store(out, to + i * out_pitch, log_share(v, maximum, log, scale, scale_low))
+                    v = log_share(load(tile, width * i), maximum, log, scale, scale_low)
+                    store_vector(out, to + i * out_pitch, v, past_caches)
                 continue
             subtract_from_rows(tile, n, maximum, log, scale, scale_low)
             for k in range(columns.planes * columns.count):
@@ -219,13 +245,14 @@ def log_softmax_columns(
                     into_column(row, 0, tile, k, width, n)
                     left += is_left
             store_tile(tile, n, all_out, columns)
+    wait_for_stores()
     return left
 
 
 @kernel(*PARAMETERS, later=LOGSUMEXP)
 def logsumexp_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, all_planes, n, inner, strip_width, tile_rows, in_out, temperature, careful,
+    first, last, all_planes, n, inner, strip_width, tile_rows, is_large, temperature, careful,
 ):  # fmt: skip
     """Write logsumexp of the strips first to last to out[out_start + p * out_outer + column]."""
     x, out, left = pointer_to(x), pointer_to(out), 0
@@ -239,7 +266,7 @@ def logsumexp_columns(
         for p in range(0, strip.planes, together):
             for j in range(0, strip.count, width):
                 columns = columns_at(x, strip, p, j, together)
-                maximum = load_tile(all_x, columns, n, None, tile)
+                maximum = load_tile(all_x, columns, n, None, False, tile)
                 in_tile, place = columns.planes * columns.count, columns.plane * inner + columns.column
                 result, is_delicate = logsumexp_of_tile(x, None, tile, n, maximum, high, low)
                 if any_set(is_delicate):
