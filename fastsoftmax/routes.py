@@ -28,13 +28,14 @@ LEAST = 512  # ... but not where a strip would have fewer bytes of a row
 STRIPS = 4  # for each thread at least, unless they would be too narrow
 NARROWEST = 64  # columns of a plane that do not share a strip with those of others
 SHORT = {"softmax": 200, "log_softmax": 64, "logsumexp": 32}  # elements at most of columns done as narrow rows are, ...
-SHORT_IF_LARGE, LARGE = 32, 2**24  # ... of so many bytes, which come from memory: longer pieces of rows suit it, ...
+SHORT_IF_LARGE = 32  # ... of large results, longer pieces of rows suit memory, ...
+SHORT_PAST_CACHES, LINE, CROWDED = 200, 64, 512  # ... unless they go past caches: whole lines, not many in one place
 SHORT_IF_COLLIDING, COLLIDING = 24, 1024  # ... and where a multiple of so many bytes is between: a cache has no room
 FOLDED = 512  # bytes of a row of a folded matrix at most; half of them in a small one, ...
 SMALL_FOLDED = 2**14  # ... of less elements than this; twice as many where they make no whole vectors
 LEAST_FOLDED = {8: 2**10, 24: 6000, 63: 2**20}  # elements of a folded matrix at least, of up to so many columns, ...
 LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
-PAST_CACHES = 2**24  # bytes of a result of rows from which on it is written past the caches
+PAST_CACHES = 2**24  # bytes of a large result: rows, and short columns, are written past the caches
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 
 ROWS = {
@@ -74,10 +75,12 @@ def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:
 
 def are_short(op: str, n: int, in_all: int, dtype: np.dtype[Any], pitches: tuple[int, ...]) -> bool:
     """Tell whether columns of n elements, rows so far apart, are to be done as narrow rows."""
+    bytes_apart = [pitch * dtype.itemsize for pitch in pitches]
     limit = SHORT[op]
-    if n * in_all * dtype.itemsize >= LARGE:
-        limit = min(limit, SHORT_IF_LARGE)
-    if any(pitch * dtype.itemsize % COLLIDING == 0 for pitch in pitches):
+    if n * in_all * dtype.itemsize >= PAST_CACHES:
+        in_lines = bool(bytes_apart) and all(apart % LINE == 0 and apart % CROWDED for apart in bytes_apart)
+        limit = SHORT_PAST_CACHES if in_lines and op != "logsumexp" else min(limit, SHORT_IF_LARGE)
+    if any(apart % COLLIDING == 0 for apart in bytes_apart):
         limit = SHORT_IF_COLLIDING
     return n <= limit
 
