@@ -54,23 +54,17 @@ def reads(dtype: np.dtype[Any], textbook: Any = None) -> bool:
     return dtype in arrays.NATIVE or (textbook is None and is_half and dtype.isnative)
 
 
-def kernels_past_caches(op: str, many: int, n: int, dtype: np.dtype[Any]) -> Any:
-    """Return the module of kernels that write past the caches: so many rows of n elements, which lie without gaps.
+def row_kernels(op: str, many: int, n: int, compute_type: str, is_large: bool = False) -> Any:
+    """Return the module of kernels for so many rows of n elements, whose results go past the caches if it `is_large`.
 
-    None where these have room for the result, or there are no such kernels.
+    But narrow rows never do.
     """
-    if op == "logsumexp" or many * n * dtype.itemsize < PAST_CACHES:
-        return None
-    usual = row_kernels(op, many, n, arrays.compute_name(dtype))
-    return {rows: large_rows, short_rows: large_short_rows}.get(usual)
-
-
-def row_kernels(op: str, many: int, n: int, compute_type: str) -> Any:
-    """Return the module of kernels for so many rows of n elements."""
     is_narrow, is_short = narrow.is_narrow(many, n, compute_type), short_rows.is_short(many, n, compute_type)
     if is_short and not (is_narrow and op == "logsumexp"):  # of which nothing must be transposed back
-        return short_rows
-    return narrow if is_narrow else rows
+        return large_short_rows if is_large else short_rows
+    if is_narrow:
+        return narrow
+    return large_rows if is_large else rows
 
 
 def are_short(op: str, n: int, in_all: int, dtype: np.dtype[Any], pitches: tuple[int, ...]) -> bool:

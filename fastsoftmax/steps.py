@@ -20,6 +20,7 @@ import numpy as np
 from fastsoftmax import arrays, layouts, routes, team
 from fastsoftmax.arrays import Array
 from fastsoftmax.jit import Kernel
+from fastsoftmax.kernels import narrow
 from fastsoftmax.kernels.long_row import run_long_rows
 from fastsoftmax.kernels.storage import OUT_IS_X
 
@@ -53,8 +54,8 @@ class Steps(NamedTuple):
     """... and of how many elements each."""
     in_place: bool
     """Whether the result is x: then nothing of it may be computed twice."""
-    in_few: bool = False
-    """Whether threads should share it in few parts."""
+    is_large: bool = False
+    """Whether rows are written past the caches: then threads take few parts."""
 
     def run(self, x: Array, out: Array, temperature: float, threaded: bool) -> None:
         """Do it, on as many threads as allowed and useful if it is `threaded`."""
@@ -64,10 +65,10 @@ class Steps(NamedTuple):
             if self.kernel is None:
                 (x_step,), (out_step,), (n, _) = self.of_x, self.of_result, self.others
                 places = x, x_start, x_step, out, out_start, out_step
-                run_long_rows(self.op, *places, self.parts, n, temperature, self.in_place, threaded)
+                run_long_rows(self.op, *places, self.parts, n, temperature, self.in_place, self.is_large, threaded)
             else:
                 before, behind = (x, x_start, *self.of_x, out, out_start, *self.of_result), (*self.others, temperature)
-                team.share(self.kernel, x.dtype, self.parts, self.unit, before, behind, threaded, self.in_few)
+                team.share(self.kernel, x.dtype, self.parts, self.unit, before, behind, threaded, self.is_large)
 
     def runner(self, dtype: np.dtype[Any]) -> Callable[[Array, Array, float], None]:
         """Return what does it on this thread for arrays of a type, from x, the result and the temperature on."""
@@ -167,16 +168,15 @@ def _steps_of_rows(
     *outer, (rows, x_step, out_step) = kept or [(1, n, 1)]
     if _calls(outer) > MANY_CALLS and rows * n < WORTH_IT:
         return None
-    in_place, past_caches = out_is == OUT_IS_X, None
-    if not (textbook or tuned or in_place or outer) and out_step == n:
-        past_caches = routes.kernels_past_caches(op, in_all, n, dtype)
-    kernels = textbook or tuned or past_caches or routes.row_kernels(op, in_all, n, arrays.compute_name(dtype))
+    in_place, compute_type = out_is == OUT_IS_X, arrays.compute_name(dtype)
+    is_whole = not (textbook or tuned or in_place or outer) and (out_step == n or rows == 1)
+    is_large = is_whole and op != "logsumexp" and in_all * n * dtype.itemsize >= routes.PAST_CACHES
+    kernels = textbook or tuned or routes.row_kernels(op, in_all, n, compute_type, is_large)
     kernel, way = getattr(kernels, op + "_rows"), routes.ROWS.get(kernels, "rows")
     if textbook is None and n > LONG:
         kernel, way = None, "long rows"
-    return Steps(
-        op, way, kernel, _starts(outer), (x_step,), (out_step,), (n, out_is), rows, n, in_place, past_caches is not None
-    )
+    is_large = is_large and kernels is not narrow
+    return Steps(op, way, kernel, _starts(outer), (x_step,), (out_step,), (n, out_is), rows, n, in_place, is_large)
 
 
 def _steps_of_columns(

@@ -84,6 +84,24 @@ def test_rows_apart_and_backwards(op, all_are_large, rng):
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("op", OPS)
+def test_long_rows(op, dtype, all_are_large, rng):
+    x = rng.normal(0, 3, (5, 300_003)).astype(dtype)
+    x[1, 7] += 30  # a peak
+    x[2, 200_000:], x[3, 5] = -np.inf, np.nan
+    x[4, 250_000:] *= 30
+    assert explain(x, -1, op=op).startswith("long rows")
+    expected = in_place(op, x)
+    for offset in (0, 1, 5, LINE):
+        room = np.full(x.size + 2 * LINE, 7, dtype)
+        out = room[offset : offset + x.size].reshape(x.shape)
+        call(op, x, out=out)
+        same_bits(out.astype(np.float64), expected.astype(np.float64))
+        assert (room[:offset] == 7).all()
+        assert (room[offset + x.size :] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("op", OPS)
 def test_columns(op, dtype, all_are_large, rng):
     for shape in [(3, 160), (17, 161), (2, 5, 320), (30, 1000), (3, 4, 7)]:
         x = rng.normal(0, 3, shape).astype(dtype)

@@ -1,9 +1,9 @@
 """One long row, in pieces: what `auto` and `parallel` do with a row that no cache holds.
 
 All pieces have one pivot, guessed from the row, and keep their terms in the result; when the sums of all have been
-added, the terms are scaled. Where the result is the input, or has a narrower type than the terms, e^x is computed
-again instead. For log_softmax a row with a peak is summed again without it. Where pieces begin depends on the length
-alone, so results do not depend on which thread does which.
+added, the terms are scaled. Where the result is the input, or has a narrower type than the terms, or is larger than
+caches and therefore written past them, e^x is computed again instead. For log_softmax a row with a peak is summed again
+without it. Where pieces begin depends on the length alone, so results do not depend on which thread does which.
 """
 
 import math
@@ -26,7 +26,14 @@ from fastsoftmax.kernels.pivot import (
     sum_exponentials,
     two_largest,
 )
-from fastsoftmax.kernels.row_results import inverse_of, share, subtract_log_sum, subtract_peak
+from fastsoftmax.kernels.row_results import (
+    inverse_of,
+    log_factors,
+    log_share,
+    share,
+    subtract_log_sum,
+    subtract_peak,
+)
 from fastsoftmax.kernels.row_sums import (
     LARGE_SHARE,
     MOST_OTHERS,
@@ -37,6 +44,7 @@ from fastsoftmax.kernels.row_sums import (
     others_over_peak,
 )
 from fastsoftmax.kernels.rows import TINY
+from fastsoftmax.kernels.waiting_row import waiting_row, write_at_once
 from fastsoftmax.simd import (
     flush_small,
     lanes,
@@ -45,9 +53,12 @@ from fastsoftmax.simd import (
     load_group,
     pointer_to,
     restore,
+    scratch,
+    splat,
     splat_group,
     store,
     store_one,
+    wait_for_stores,
 )
 
 PIECE = 2**16  # elements; the last piece may be up to twice as long
@@ -220,6 +231,35 @@ def write_softmax(x, start, out, to, n, first, last, has_terms, pivot, total, lo
 
 
 @kernel("in", "int", "out", "int", "int", "int", "int", "real", "real", "real", "real")
+def write_softmax_past_caches(x, start, out, to, n, first, last, pivot, total, lost, temperature):
+    """Do what `write_softmax` does, past the caches; `out` is not x."""
+    high, low = log2e_over(x, temperature)
+    inverse, inverse_low = inverse_of(out, total, lost)
+    of_exponential = splat(x, floor_of(x, pivot, high)), splat(x, high), splat(x, low), splat(x, magic_number(x, pivot))
+    factors = *of_exponential, splat(x, inverse), splat(x, inverse_low)
+    line = scratch(x, 2)
+    mode = flush_small()
+    for piece in range(first, last):
+        begin, end = ends_of(piece, n)
+        row = waiting_row(scaled_term, factors, x, start + begin, out, to + begin, end - begin)
+        write_at_once(row, end - begin, line)
+    wait_for_stores()
+    restore(mode)
+
+
+@kernel("in", "int", "out", "int", "int", "int", "int", "real", "real", "real", "real")
+def write_log_softmax_past_caches(x, start, out, to, n, first, last, pivot, total, lost, temperature):
+    """Do what `write_log_softmax` does, past the caches; `out` is not x."""
+    factors = log_factors(x, *log_rounded(x, total, lost, pivot), temperature)
+    line = scratch(x, 2)
+    for piece in range(first, last):
+        begin, end = ends_of(piece, n)
+        row = waiting_row(log_share, factors, x, start + begin, out, to + begin, end - begin)
+        write_at_once(row, end - begin, line)
+    wait_for_stores()
+
+
+@kernel("in", "int", "out", "int", "int", "int", "int", "real", "real", "real", "real")
 def write_log_softmax(x, start, out, to, n, first, last, pivot, total, lost, temperature):
     """Write x - log((total + lost) · 2^pivot) for pieces."""
     log_high, log_low = log_rounded(x, total, lost, pivot)
@@ -264,16 +304,30 @@ class LongRow:
         Positive.
     in_place : bool
         Whether x and `out` share memory.
+    is_large : bool
+        Whether `out` is to be written past the caches.
     threaded : bool
         Whether to share the pieces among threads.
     """
 
     def __init__(
-        self, op: str, x: Any, start: int, out: Any, to: int, n: int, temperature: float, in_place: bool, threaded: bool
+        self,
+        op: str,
+        x: Any,
+        start: int,
+        out: Any,
+        to: int,
+        n: int,
+        temperature: float,
+        in_place: bool,
+        is_large: bool,
+        threaded: bool,
     ) -> None:
         self.op, self.x, self.start, self.out, self.to, self.n = op, x, start, out, to, n
         self.temperature = temperature
-        self.keeps_terms = op == "softmax" and not in_place and x.dtype.kind == "f"
+        is_native = x.dtype.kind == "f"
+        self.is_large = is_large and (op == "log_softmax" or is_native)  # else e^x takes longer than memory
+        self.keeps_terms = op == "softmax" and not (in_place or is_large) and is_native
         self.pieces = n // PIECE
         self.threaded = threaded
 
@@ -294,10 +348,13 @@ class LongRow:
             CAREFUL[self.op][x.dtype](x, self.start, self.n, self.out, self.to, self.temperature)
         elif self.op == "logsumexp":
             write_number[x.dtype](self.out, self.to, log)
+        elif self.op == "softmax" and self.is_large:
+            self._write(write_softmax_past_caches, float(pivot[0]), total, lost)
         elif self.op == "softmax":
             self._write(write_softmax, int(self.keeps_terms), float(pivot[0]), total, lost)
         elif log_others == NO_PEAK:
-            self._write(write_log_softmax, float(pivot[0]), total, lost)
+            write = write_log_softmax_past_caches if self.is_large else write_log_softmax
+            self._write(write, float(pivot[0]), total, lost)
         else:
             self._write(write_log_softmax_of_peak, peak, log_others, log_others_low)
 
@@ -344,9 +401,9 @@ class LongRow:
 
 def run_long_rows(
     op: str, x: Any, x_start: int, x_step: int, out: Any, out_start: int, out_step: int,
-    rows: int, n: int, temperature: float, in_place: bool, threaded: bool,
+    rows: int, n: int, temperature: float, in_place: bool, is_large: bool, threaded: bool,
 ) -> None:  # fmt: skip
     """Compute rows as far apart as the steps say, one behind the other; for the parameters see `LongRow`."""
     for r in range(rows):
         place = x, x_start + r * x_step, out, out_start + r * out_step
-        LongRow(op, *place, n, temperature, in_place, threaded).run()
+        LongRow(op, *place, n, temperature, in_place, is_large, threaded).run()

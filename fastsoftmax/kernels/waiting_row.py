@@ -71,6 +71,12 @@ def write_shared(line, shared, out, end):
 
 
 @inline
+def write_at_once(row, n, line):
+    """Write a row of n elements that does not wait; `line` is room for two vectors."""
+    write_shared(line, write_rest(row, n, 0, line, 0), row.out, row.to + n)
+
+
+@inline
 def write_row(rows, k):
     """Write row k of those that wait, if there is one; one whose factors are NaN is written already."""
     if k >= rows.count:
