@@ -28,7 +28,7 @@ def room_for(size: int) -> Array:
     if memory is None:
         return np.empty(size, np.uint8)
     room: Array = np.frombuffer(memory, np.uint8)
-    weakref.finalize(room, _put_back, memory).atexit = False  # all views of it are dead then, too
+    weakref.finalize(room, _put_back, memory).atexit = False  # once no view of it lives; the end of all is no such time
     return room
 
 
@@ -44,7 +44,7 @@ def _take(size: int) -> mmap.mmap | None:
     try:
         memory = mmap.mmap(-1, -(-size // step) * step, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         memory.madvise(FREE)
-    except OSError:
+    except (OSError, OverflowError):
         return None
     if HUGE is not None:
         with contextlib.suppress(OSError):
@@ -53,5 +53,6 @@ def _take(size: int) -> mmap.mmap | None:
 
 
 def _put_back(memory: mmap.mmap) -> None:
-    memory.madvise(FREE)
-    _kept.append(memory)
+    with contextlib.suppress(OSError):  # someone may have locked it
+        memory.madvise(FREE)
+        _kept.append(memory)

@@ -35,7 +35,7 @@ FOLDED = 512  # bytes of a row of a folded matrix at most; half of them in a sma
 SMALL_FOLDED = 2**14  # ... of less elements than this; twice as many where they make no whole vectors
 LEAST_FOLDED = {8: 2**10, 24: 6000, 63: 2**20}  # elements of a folded matrix at least, of up to so many columns, ...
 LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
-PAST_CACHES = 2**24  # bytes of a large result: rows, and short columns, are written past the caches
+PAST_CACHES = 2**24  # bytes of a large result: rows of all lengths but narrow, and short columns, go past the caches
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 
 ROWS = {
@@ -64,16 +64,17 @@ def row_kernels(op: str, many: int, n: int, compute_type: str, is_large: bool = 
         return large_short_rows if is_large else short_rows
     if is_narrow:
         return narrow
-    return large_rows if is_large else rows
+    return large_rows if is_large and n >= large_rows.LEAST else rows
 
 
-def are_short(op: str, n: int, in_all: int, dtype: np.dtype[Any], pitches: tuple[int, ...]) -> bool:
+def are_short(op: str, n: int, in_all: int, dtype: np.dtype[Any], pitches: tuple[int, ...], in_place: bool) -> bool:
     """Tell whether columns of n elements, rows so far apart, are to be done as narrow rows."""
     bytes_apart = [pitch * dtype.itemsize for pitch in pitches]
     limit = SHORT[op]
     if n * in_all * dtype.itemsize >= PAST_CACHES:
         in_lines = bool(bytes_apart) and all(apart % LINE == 0 and apart % CROWDED for apart in bytes_apart)
-        limit = SHORT_PAST_CACHES if in_lines and op != "logsumexp" else min(limit, SHORT_IF_LARGE)
+        past_caches = in_lines and op != "logsumexp" and not in_place
+        limit = SHORT_PAST_CACHES if past_caches else min(limit, SHORT_IF_LARGE)
     if any(apart % COLLIDING == 0 for apart in bytes_apart):
         limit = SHORT_IF_COLLIDING
     return n <= limit
@@ -105,14 +106,16 @@ def are_folded(op: str, n: int, inner: int, pitches: tuple[int, ...]) -> bool:
 def kernels_of_blocks(op: str, n: int, in_all: int, dtype: np.dtype[Any], are_columns: bool) -> Any:
     """Return the module of kernels for all blocks of rows or columns of n elements, `in_all` of them in all blocks."""
     if are_columns:
-        return short_columns if are_short(op, n, in_all, dtype, ()) else columns
+        return short_columns if are_short(op, n, in_all, dtype, (), False) else columns
     return row_kernels(op, in_all, n, arrays.compute_name(dtype))
 
 
-def column_kernels(op: str, n: int, inner: int, in_all: int, dtype: np.dtype[Any], pitches: tuple[int, int]) -> Any:
+def column_kernels(
+    op: str, n: int, inner: int, in_all: int, dtype: np.dtype[Any], pitches: tuple[int, int], in_place: bool
+) -> Any:
     """Return the module of kernels for columns of n elements, rows of x and of the result so far apart."""
     known = pitches[:1] if op == "logsumexp" else pitches
-    if are_short(op, n, in_all, dtype, known):
+    if are_short(op, n, in_all, dtype, known, in_place):
         return short_columns
     return folded_columns if are_folded(op, n, inner, known) else columns
 
@@ -173,8 +176,8 @@ def cut_columns(
     There are `in_all` columns of n elements, of which `planes` times `inner` are done at a time; rows of x and of the
     result are `pitches` apart, and `sharers` is how many threads share the strips. Kernels that are given are taken.
     """
-    kernels = kernels or column_kernels(op, n, inner, in_all, dtype, pitches)
-    in_out = not in_place and has_room_for_terms(kernels, inner, pitches, dtype)
+    kernels = kernels or column_kernels(op, n, inner, in_all, dtype, pitches, in_place)
+    in_out = op == "softmax" and not in_place and has_room_for_terms(kernels, inner, pitches, dtype)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
     is_large = not in_place and n * in_all * dtype.itemsize >= PAST_CACHES
     return kernels, (width, tile_rows, int(is_large if kernels is short_columns else in_out)), blocks

@@ -19,12 +19,15 @@ import numpy as np
 
 from fastsoftmax import arrays, layouts, routes, team
 from fastsoftmax.arrays import Array
+from fastsoftmax.folded import run_in_pieces
 from fastsoftmax.jit import Kernel
-from fastsoftmax.kernels import narrow
+from fastsoftmax.kernels import folded_columns, narrow
+from fastsoftmax.kernels.folds import ALL
 from fastsoftmax.kernels.long_row import run_long_rows
 from fastsoftmax.kernels.storage import OUT_IS_X
 
 LONG = 2**18  # a longer row is cut into pieces
+TALL = 2**18  # threads share the pieces of a folded matrix of so many elements, unless it is one of many
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it, ...
 WORTH_IT = 2**12  # ... with so many elements each
 
@@ -54,8 +57,10 @@ class Steps(NamedTuple):
     """... and of how many elements each."""
     in_place: bool
     """Whether the result is x: then nothing of it may be computed twice."""
-    is_large: bool = False
+    past_caches: bool = False
     """Whether rows are written past the caches: then threads take few parts."""
+    in_pieces: bool = False
+    """Whether threads share the pieces of a plane of folded columns, rather than planes."""
 
     def run(self, x: Array, out: Array, temperature: float, threaded: bool) -> None:
         """Do it, on as many threads as allowed and useful if it is `threaded`."""
@@ -65,10 +70,14 @@ class Steps(NamedTuple):
             if self.kernel is None:
                 (x_step,), (out_step,), (n, _) = self.of_x, self.of_result, self.others
                 places = x, x_start, x_step, out, out_start, out_step
-                run_long_rows(self.op, *places, self.parts, n, temperature, self.in_place, self.is_large, threaded)
+                run_long_rows(self.op, *places, self.parts, n, temperature, self.in_place, self.past_caches, threaded)
+            elif self.in_pieces and threaded:
+                of_x, of_result = (x, x_start, *self.of_x), (out, out_start, *self.of_result)
+                reduces = self.op == "logsumexp"
+                run_in_pieces(self.kernel, reduces, of_x, of_result, self.parts, self.others, temperature)
             else:
                 before, behind = (x, x_start, *self.of_x, out, out_start, *self.of_result), (*self.others, temperature)
-                team.share(self.kernel, x.dtype, self.parts, self.unit, before, behind, threaded, self.is_large)
+                team.share(self.kernel, x.dtype, self.parts, self.unit, before, behind, threaded, self.past_caches)
 
     def runner(self, dtype: np.dtype[Any]) -> Callable[[Array, Array, float], None]:
         """Return what does it on this thread for arrays of a type, from x, the result and the temperature on."""
@@ -165,18 +174,18 @@ def _steps_of_rows(
     op: str, kept: Dims, n: int, in_all: int, dtype: np.dtype[Any], textbook: Any, out_is: int, tuned: Any
 ) -> Steps | None:
     """Return what a kernel is to do for rows of n elements, `in_all` of them."""
-    *outer, (rows, x_step, out_step) = kept or [(1, n, 1)]
+    *outer, (rows, x_step, out_step) = kept or [(1, n, n)]
     if _calls(outer) > MANY_CALLS and rows * n < WORTH_IT:
         return None
     in_place, compute_type = out_is == OUT_IS_X, arrays.compute_name(dtype)
-    is_whole = not (textbook or tuned or in_place or outer) and (out_step == n or rows == 1)
-    is_large = is_whole and op != "logsumexp" and in_all * n * dtype.itemsize >= routes.PAST_CACHES
-    kernels = textbook or tuned or routes.row_kernels(op, in_all, n, compute_type, is_large)
+    is_whole = not (textbook or tuned or in_place or outer) and out_step == n
+    past_caches = is_whole and op != "logsumexp" and in_all * n * dtype.itemsize >= routes.PAST_CACHES
+    kernels = textbook or tuned or routes.row_kernels(op, in_all, n, compute_type, past_caches)
     kernel, way = getattr(kernels, op + "_rows"), routes.ROWS.get(kernels, "rows")
     if textbook is None and n > LONG:
         kernel, way = None, "long rows"
-    is_large = is_large and kernels is not narrow
-    return Steps(op, way, kernel, _starts(outer), (x_step,), (out_step,), (n, out_is), rows, n, in_place, is_large)
+    past_caches = past_caches and kernels is not narrow
+    return Steps(op, way, kernel, _starts(outer), (x_step,), (out_step,), (n, out_is), rows, n, in_place, past_caches)
 
 
 def _steps_of_columns(
@@ -198,8 +207,11 @@ def _steps_of_columns(
     pitches = x_pitch, out_pitch
     kernels, cut, strips = routes.cut_columns(op, n, inner, planes, in_all, dtype, pitches, in_place, sharers, tuned)
     kernel, way, unit = getattr(kernels, op + "_columns"), routes.COLUMNS[kernels], -(-n * inner * planes // strips)
-    of_x, of_out, others = (x_outer, x_pitch), (out_outer, out_pitch), (planes, n, inner, *cut)
-    return Steps(op, way, kernel, _starts(outer), of_x, of_out, others, strips, unit, in_place)
+    of_x, of_out = (x_outer, x_pitch), (out_outer, out_pitch)
+    others = (ALL if kernels is folded_columns else planes, n, inner, *cut)
+    in_pieces = kernels is folded_columns and n * inner >= TALL and planes < 2 * sharers > 2
+    starts = _starts(outer)
+    return Steps(op, way, kernel, starts, of_x, of_out, others, strips, unit, in_place, in_pieces=in_pieces)
 
 
 def _calls(outer: Dims) -> int:

@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 from helpers import FLOATS, OPS, call, same_bits
 
-from fastsoftmax import choice, direct, explain, set_num_threads, steps, team, tiles
+from fastsoftmax import choice, direct, explain, routes, set_num_threads, steps, team, tiles
 from fastsoftmax.jit import Kernel
-from fastsoftmax.kernels import columns, folded_columns, narrow, rows, short_columns, short_rows, two_pass
+from fastsoftmax.kernels import (
+    columns,
+    folded_columns,
+    large_rows,
+    large_short_rows,
+    narrow,
+    rows,
+    short_columns,
+    short_rows,
+    two_pass,
+)
 from fastsoftmax.routes import reads
 
 # A shape and an axis for each way.
@@ -36,7 +46,7 @@ KERNELS = [
             (folded_columns, "columns"),
         ],
     )
-]
+] + [getattr(module, f"{op}_rows") for module in (large_rows, large_short_rows) for op in OPS if op != "logsumexp"]
 
 
 @pytest.fixture
@@ -135,6 +145,31 @@ def test_threads_leave_rows_undone_too(op, works, rng, forgotten, monkeypatch, r
             np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-30, err_msg=way)
 
 
+@pytest.mark.parametrize("shape", [(7, 500), (40, 100)])
+@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+def test_large_rows_are_done_again(op, shape, rng, forgotten, monkeypatch):
+    monkeypatch.setattr(routes, "PAST_CACHES", 1)
+    for kind in ODD:
+        x = odd_array(kind, shape, 1, np.float32, rng)
+        forgotten()
+        assert explain(x, 1, op=op).startswith("large rows")
+        expected = call(op, x, 1)
+        asked = forgotten()
+        same_bits(call(op, x, 1), expected)
+        assert len(asked) == (kind != "near 0")
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_pieces_are_done_again(op, rng, forgotten, restore_threads):
+    x = rng.normal(0, 3, (60_000, 6)).astype(np.float32)
+    x[100, 1], x[:, 3] = np.nan, -np.inf
+    expected = call(op, x, 0)
+    for threads in (1, 2):
+        set_num_threads(threads)
+        forgotten()
+        same_bits(call(op, x, 0), expected)
+
+
 @pytest.mark.parametrize("op", OPS)
 def test_the_two_pass_rung_does_so_too(op, rng, forgotten):
     for kind in ODD:
@@ -155,7 +190,7 @@ def test_no_other_kernel_is_compiled_for_plain_numbers(rng, forgotten):
 
 
 def test_every_kernel_that_calls_later_ones_is_known_here():
-    modules = rows, narrow, short_rows, two_pass, columns, short_columns, folded_columns
+    modules = rows, narrow, short_rows, two_pass, columns, short_columns, folded_columns, large_rows, large_short_rows
     kernels = [k for module in modules for k in vars(module).values() if isinstance(k, Kernel) and k.later]
     assert set(kernels) == set(KERNELS)
-    assert set(choice.REASONS) - {"long rows", "tiles"} == set(WAYS)
+    assert set(choice.REASONS) - {"large rows", "long rows", "tiles"} == set(WAYS)

@@ -102,3 +102,63 @@ def test_a_row_of_a_folded_matrix_is_some_rows(dtype):
             assert width % columns == 0
             assert 64 <= width * dtype.itemsize <= 1024
             assert width * dtype.itemsize % 64 == 0 or np.lcm(columns * dtype.itemsize, 64) > 256
+
+
+def on_threads(op, x, count, **keywords):
+    fastsoftmax.set_num_threads(count)
+    return call(op, x, -2, **keywords)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_pieces_are_exact_and_threads_change_nothing(op, dtype, rng, restore_threads):
+    for number, count in enumerate((3, 7, 10)):
+        n = 300_000 // count + 11 * number
+        kinds = rng.permutation(48)[:count]
+        x = np.ascontiguousarray(columns_of_many_kinds(dtype, n, rng)[:, kinds])
+        got, known = on_threads(op, x, 1), ~np.isin(kinds, ODD)
+        assert_exact(op, x[:, known], 0, got[..., known], note=f"{n} x {count}:")
+        for threads in (2, 5):
+            same_bits(on_threads(op, x, threads), got)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op", OPS)
+def test_pieces_of_all_sorts(op, dtype, rng, restore_threads):
+    n = 60_000  # so a piece has 10 000 to 22 000 rows
+    x = rng.normal(0, 3, (n, 6)).astype(dtype)
+    x[:, 0] += np.linspace(-80, 80, n)  # each piece has another pivot
+    x[5000:, 1] = -np.inf
+    x[[100, n // 2, n - 1], 2] = 40  # in three pieces, and alone in its own: one is held out
+    x[:, 3] = -(10**4) if dtype == np.float64 else -60
+    x[n - 7, 4] = 55
+    x[:-10, 5] = -np.inf
+    got = on_threads(op, x, 1)
+    assert_exact(op, x, 0, got)
+    for threads in (2, 3):
+        same_bits(on_threads(op, x, threads), got)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("op", OPS)
+def test_odd_columns_in_pieces(op, value, rng, restore_threads):
+    x = rng.normal(0, 3, (50_000, 8)).astype(np.float32)
+    x[40_000, 3], x[:, 5] = value, value
+    expected = on_threads(op, x, 1)
+    others = [0, 1, 2, 4, 6, 7]
+    assert_exact(op, x[:, others], 0, expected[..., others])
+    same_bits(expected[..., 5], call(op, np.full(50_000, value, np.float32), 0))
+    same_bits(on_threads(op, x, 3), expected)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, np.float16])
+@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+def test_pieces_in_place_and_of_some_planes(op, dtype, rng, restore_threads):
+    x = rng.normal(0, 3, (3, 70_000, 5)).astype(dtype)
+    x[1, 3, 2] = np.nan
+    results = [on_threads(op, x, threads) for threads in (1, 2)]
+    for threads in (1, 2):
+        y = x.copy()
+        results.append(on_threads(op, y, threads, out=y))
+    for other in results[1:]:
+        same_bits(other.astype(np.float64), results[0].astype(np.float64))

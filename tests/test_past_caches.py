@@ -117,6 +117,17 @@ def test_columns(op, dtype, all_are_large, rng):
             assert (room[offset + x.size :] == 7).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("op", OPS)
+def test_longer_columns_are_exact(op, dtype, all_are_large, rng):
+    for n, inner in [(33, 1040), (100, 336), (200, 80)]:
+        x = rng.normal(0, 3, (n, inner)).astype(dtype)
+        x[:, 5], x[7, 9] = -np.inf, 60
+        assert explain(x, 0, op=op).startswith("short columns")
+        known = np.arange(inner) != 5
+        assert_exact(op, x[:, known], 0, call(op, x, 0)[:, known])
+
+
 @pytest.mark.parametrize("n", [83, 403])  # so rows begin at any place of a line
 @pytest.mark.parametrize("op", OPS)
 def test_careful_rows_anywhere(op, n, all_are_large, rng):

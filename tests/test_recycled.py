@@ -96,6 +96,13 @@ def test_no_memory_is_written_by_two(x):
     assert not wrong
 
 
+def test_memory_that_the_system_does_not_take_is_not_kept(monkeypatch, x):
+    result = softmax(x, axis=1)
+    monkeypatch.setattr(recycled, "FREE", 12_345)  # no such advice: as where someone has locked it
+    del result
+    assert not recycled._kept
+
+
 def test_where_the_system_gives_none(monkeypatch, x):
     expected = softmax(x, axis=1).copy()
     recycled._kept.clear()

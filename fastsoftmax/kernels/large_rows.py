@@ -28,7 +28,7 @@ from fastsoftmax.kernels.row_sums import (
     sum_rows,
 )
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, keep_logarithms
-from fastsoftmax.kernels.waiting_row import waiting_row, write_rest, write_shared
+from fastsoftmax.kernels.waiting_row import SPARE, waiting_row_if, write_rest, write_shared
 from fastsoftmax.simd import (
     empty,
     empty_like,
@@ -44,7 +44,7 @@ from fastsoftmax.simd import (
     wait_for_stores,
 )
 
-SPARE = 5  # vectors that what waits in the beginning, no row, is written to
+LEAST = SPARE * 16  # elements of a row
 
 
 @inline
@@ -63,7 +63,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
     left, pitch = 0, n + 4 * lanes(x)
     room, nowhere_room = empty(out, 2 * pitch), empty_like(out, SPARE * lanes(out))
     x, out, terms, nowhere = pointer_to(x), pointer_to(out), pointer_to(room), pointer_to(nowhere_room)
-    kept, line, shared = scratch(x, KEPT_VECTORS), scratch(x, 2), 0
+    kept, border, shared = scratch(x, KEPT_VECTORS), scratch(x, 2), 0
     high, low = log2e_over(x, temperature)
     distrusted, patience = 0, 1
     waits, inverse, inverse_low = False, 0.0, 0.0
@@ -71,8 +71,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
     for r in range(first, last + 1):
         to, j, j_before = out_start + (r - 1) * out_step, (r - first) % 2 * pitch, (r - first + 1) % 2 * pitch
         factors = splat(x, inverse), splat(x, inverse_low)
-        place, place_to, room_there = (out, to, n) if waits else (nowhere, 0, SPARE * lanes(out))
-        before = waiting_row(share, factors, terms, j_before, place, place_to, room_there)
+        before = waiting_row_if(waits, share, factors, terms, j_before, out, to, n, nowhere)
         is_careful = True
         if r < last:
             start = x_start + r * x_step
@@ -82,16 +81,16 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
             )  # fmt: skip
             is_careful = math.isnan(kept[TOTAL])
         if waits:
-            shared = write_rest(before, n, written_meanwhile(x, n, is_careful), line, shared)
+            shared = write_rest(before, n, written_meanwhile(x, n, is_careful), border, shared)
         else:
-            shared = write_shared(line, shared, out, to)
+            shared = write_shared(border, shared, out, to)
         waits = not is_careful
         if waits:
             store(terms, j + n - 4 * lanes(x), load_group(kept, ENDS))
             inverse, inverse_low = inverse_of(out, np.float64(kept[TOTAL]), np.float64(kept[LOST]))
         elif r < last:
             left += carefully(careful, x, start, n, out, to + n, temperature)
-    write_shared(line, shared, out, out_start + last * out_step)
+    write_shared(border, shared, out, out_start + last * out_step)
     wait_for_stores()
     restore(mode)
     keep_alive(room)
@@ -105,14 +104,13 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
     left = 0
     nowhere_room = empty_like(out, SPARE * lanes(out))
     x, out, nowhere = pointer_to(x), pointer_to(out), pointer_to(nowhere_room)
-    kept, line, shared = scratch(x, KEPT_VECTORS), scratch(x, 2), 0
+    kept, border, shared = scratch(x, KEPT_VECTORS), scratch(x, 2), 0
     high, low = log2e_over(x, temperature)
     distrusted, patience = 0, 1
     waits, factors = False, log_factors(x, 0.0, 0.0, temperature)
     for r in range(first, last + 1):
         start, to = x_start + r * x_step, out_start + (r - 1) * out_step
-        place, place_to, room_there = (out, to, n) if waits else (nowhere, 0, SPARE * lanes(out))
-        before = waiting_row(log_share, factors, x, start - x_step * waits, place, place_to, room_there)
+        before = waiting_row_if(waits, log_share, factors, x, start - x_step * waits, out, to, n, nowhere)
         is_careful = True
         if r < last:
             distrusted, patience = sum_rows(
@@ -122,9 +120,9 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             keep_logarithms(kept)
             is_careful = math.isnan(kept[LOG_OTHERS])
         if waits:
-            shared = write_rest(before, n, written_meanwhile(x, n, is_careful), line, shared)
+            shared = write_rest(before, n, written_meanwhile(x, n, is_careful), border, shared)
         else:
-            shared = write_shared(line, shared, out, to)
+            shared = write_shared(border, shared, out, to)
         waits = not is_careful
         if waits:
             log_others, log_others_low = float(kept[LOG_OTHERS]), float(kept[LOG_OTHERS_LOW])
@@ -135,7 +133,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
                 factors = log_factors_of_peak(x, peak, log_others, log_others_low, temperature)
         elif r < last:
             left += carefully(careful, x, start, n, out, to + n, temperature)
-    write_shared(line, shared, out, out_start + last * out_step)
+    write_shared(border, shared, out, out_start + last * out_step)
     wait_for_stores()
     keep_alive(nowhere_room)
     return left

@@ -43,14 +43,14 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
     terms = scratch(x, 2 * pitch)
     room = Room(scratch(x, ROWS), scratch(x, ROWS), scratch(x, ROWS), scratch(x, KEPT))
     forget(x, room.totals, room.losts)
-    factors, line, shared = scratch(x, 2), scratch(x, 2), scratch(x, 1)
+    factors, border, shared = scratch(x, 2), scratch(x, 2), scratch(x, 1)
     shared[0] = 0.0
     mode = flush_small()
     maximum, count, j, j_before = splat(x, 0.0), 0, 0, width * pitch
     for r in range(first - width, last + width, width):
         rows, start, to = min(width, last - r), x_start + r * x_step, out_start + r * out_step
         before = WaitingRows(
-            count, n, share, factors, (), terms, j_before, pitch, out, to - width * out_step, line, shared
+            count, n, share, factors, (), terms, j_before, pitch, out, to - width * out_step, border, shared
         )
         is_summed = first <= r < last
         total, lost = maximum, maximum
@@ -70,7 +70,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
             store(factors, width, inverse_low)
             left += carefully_all(careful, factors, rows, x, start, x_step, n, out, to, temperature)
             count, j, j_before = rows, j_before, j
-    write_shared(line, int(shared[0]), out, out_start + last * out_step)
+    write_shared(border, int(shared[0]), out, out_start + last * out_step)
     wait_for_stores()
     restore(mode)
     return left
@@ -86,14 +86,14 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
     constants = splat(x, scale), splat(x, scale_low)
     room = Room(scratch(x, ROWS), scratch(x, ROWS), scratch(x, ROWS), scratch(x, KEPT))
     forget(x, room.totals, room.losts)
-    factors, line, shared = scratch(x, 2), scratch(x, 2), scratch(x, 1)
+    factors, border, shared = scratch(x, 2), scratch(x, 2), scratch(x, 1)
     shared[0] = 0.0
     maximum, next_maximum, count = splat(x, 0.0), splat(x, 0.0), 0
     for r in range(first - width, last + width, width):
         rows, start, to = min(width, last - r), x_start + r * x_step, out_start + r * out_step
         before = WaitingRows(
             count, n, log_share, factors, constants, x, start - width * x_step, x_step, out, to - width * out_step,
-            line, shared,
+            border, shared,
         )  # fmt: skip
         is_summed, maximum = first <= r < last, next_maximum
         others, lost = maximum, maximum
@@ -110,6 +110,6 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             store(factors, width, log_of_sums(x, others, lost))
             left += carefully_all(careful, factors, rows, x, start, x_step, n, out, to, temperature)
             count = rows
-    write_shared(line, int(shared[0]), out, out_start + last * out_step)
+    write_shared(border, int(shared[0]), out, out_start + last * out_step)
     wait_for_stores()
     return left

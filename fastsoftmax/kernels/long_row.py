@@ -237,12 +237,12 @@ def write_softmax_past_caches(x, start, out, to, n, first, last, pivot, total, l
     inverse, inverse_low = inverse_of(out, total, lost)
     of_exponential = splat(x, floor_of(x, pivot, high)), splat(x, high), splat(x, low), splat(x, magic_number(x, pivot))
     factors = *of_exponential, splat(x, inverse), splat(x, inverse_low)
-    line = scratch(x, 2)
+    border = scratch(x, 2)
     mode = flush_small()
     for piece in range(first, last):
         begin, end = ends_of(piece, n)
         row = waiting_row(scaled_term, factors, x, start + begin, out, to + begin, end - begin)
-        write_at_once(row, end - begin, line)
+        write_at_once(row, end - begin, border)
     wait_for_stores()
     restore(mode)
 
@@ -251,11 +251,11 @@ def write_softmax_past_caches(x, start, out, to, n, first, last, pivot, total, l
 def write_log_softmax_past_caches(x, start, out, to, n, first, last, pivot, total, lost, temperature):
     """Do what `write_log_softmax` does, past the caches; `out` is not x."""
     factors = log_factors(x, *log_rounded(x, total, lost, pivot), temperature)
-    line = scratch(x, 2)
+    border = scratch(x, 2)
     for piece in range(first, last):
         begin, end = ends_of(piece, n)
         row = waiting_row(log_share, factors, x, start + begin, out, to + begin, end - begin)
-        write_at_once(row, end - begin, line)
+        write_at_once(row, end - begin, border)
     wait_for_stores()
 
 
@@ -304,7 +304,7 @@ class LongRow:
         Positive.
     in_place : bool
         Whether x and `out` share memory.
-    is_large : bool
+    past_caches : bool
         Whether `out` is to be written past the caches.
     threaded : bool
         Whether to share the pieces among threads.
@@ -320,14 +320,14 @@ class LongRow:
         n: int,
         temperature: float,
         in_place: bool,
-        is_large: bool,
+        past_caches: bool,
         threaded: bool,
     ) -> None:
         self.op, self.x, self.start, self.out, self.to, self.n = op, x, start, out, to, n
         self.temperature = temperature
         is_native = x.dtype.kind == "f"
-        self.is_large = is_large and (op == "log_softmax" or is_native)  # else e^x takes longer than memory
-        self.keeps_terms = op == "softmax" and not (in_place or is_large) and is_native
+        self.past_caches = past_caches and (op == "log_softmax" or is_native)  # else e^x takes longer than memory
+        self.keeps_terms = op == "softmax" and not (in_place or past_caches) and is_native
         self.pieces = n // PIECE
         self.threaded = threaded
 
@@ -348,12 +348,12 @@ class LongRow:
             CAREFUL[self.op][x.dtype](x, self.start, self.n, self.out, self.to, self.temperature)
         elif self.op == "logsumexp":
             write_number[x.dtype](self.out, self.to, log)
-        elif self.op == "softmax" and self.is_large:
+        elif self.op == "softmax" and self.past_caches:
             self._write(write_softmax_past_caches, float(pivot[0]), total, lost)
         elif self.op == "softmax":
             self._write(write_softmax, int(self.keeps_terms), float(pivot[0]), total, lost)
         elif log_others == NO_PEAK:
-            write = write_log_softmax_past_caches if self.is_large else write_log_softmax
+            write = write_log_softmax_past_caches if self.past_caches else write_log_softmax
             self._write(write, float(pivot[0]), total, lost)
         else:
             self._write(write_log_softmax_of_peak, peak, log_others, log_others_low)
@@ -401,9 +401,9 @@ class LongRow:
 
 def run_long_rows(
     op: str, x: Any, x_start: int, x_step: int, out: Any, out_start: int, out_step: int,
-    rows: int, n: int, temperature: float, in_place: bool, is_large: bool, threaded: bool,
+    rows: int, n: int, temperature: float, in_place: bool, past_caches: bool, threaded: bool,
 ) -> None:  # fmt: skip
     """Compute rows as far apart as the steps say, one behind the other; for the parameters see `LongRow`."""
     for r in range(rows):
         place = x, x_start + r * x_step, out, out_start + r * out_step
-        LongRow(op, *place, n, temperature, in_place, is_large, threaded).run()
+        LongRow(op, *place, n, temperature, in_place, past_caches, threaded).run()

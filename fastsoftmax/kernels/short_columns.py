@@ -94,10 +94,10 @@ def columns_behind(x, strip, columns, together):
 
 
 @inline
-def in_whole_lines(out):
-    """Tell whether each vector of a result, counted from where a row begins, has a line of its own."""
-    aligned = lanes(out.data)
-    return to_aligned(out.data, out.start) == 0 and out.outer % aligned == 0 and out.pitch % aligned == 0
+def is_aligned(out):
+    """Tell whether all rows of a result begin where a vector may be written past the caches."""
+    width = lanes(out.data)
+    return to_aligned(out.data, out.start) == 0 and out.outer % width == 0 and out.pitch % width == 0
 
 
 @inline
@@ -169,7 +169,7 @@ def softmax_columns(
     """
     x, out, left = pointer_to(x), pointer_to(out), 0
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
-    past_caches = is_large == 1 and in_whole_lines(all_out)
+    past_caches = is_large == 1 and is_aligned(all_out)
     high, low = log2e_over(x, temperature)
     width, together = lanes(x), planes_together(x, inner)
     tile, next_tile = scratch(x, n + 1), scratch(x, n + 1)
@@ -214,7 +214,7 @@ def log_softmax_columns(
     """Write log_softmax of the strips first to last."""
     x, out, left = pointer_to(x), pointer_to(out), 0
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
-    past_caches = is_large == 1 and in_whole_lines(all_out)
+    past_caches = is_large == 1 and is_aligned(all_out)
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
     width, together = lanes(x), planes_together(x, inner)
@@ -254,7 +254,10 @@ def logsumexp_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
     first, last, all_planes, n, inner, strip_width, tile_rows, is_large, temperature, careful,
 ):  # fmt: skip
-    """Write logsumexp of the strips first to last to out[out_start + p * out_outer + column]."""
+    """Write logsumexp of the strips first to last to out[out_start + p * out_outer + column].
+
+    `tile_rows` and `is_large` do nothing.
+    """
     x, out, left = pointer_to(x), pointer_to(out), 0
     all_x = Matrix(x, x_start, x_outer, x_pitch)
     high, low = log2e_over(x, 1.0)

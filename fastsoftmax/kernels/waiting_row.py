@@ -1,8 +1,8 @@
 """A row that waits: it has been summed, and is written past the caches while the next row is summed.
 
 What is written past the caches goes no faster than memory takes it. A row written at once would have all else wait; so
-a group of it is written for each group that is summed, and arithmetic has the time that memory takes. A line that two
-rows share is written when both have their part of it: one that is written in parts would be read first.
+a group of it is written for each group that is summed, and arithmetic has the time that memory takes. A vector at the
+border of two rows is written when both have their part of it: a line that is written in parts would be read first.
 """
 
 import collections
@@ -11,14 +11,16 @@ import math
 from fastsoftmax.jit import inline
 from fastsoftmax.simd import lanes, load, load_first, splat, store, store_first, store_past_caches, to_aligned
 
+SPARE = 5  # vectors: one group of whole ones, wherever the first begins
+
 #: What a row becomes: value(v, *factors) of each vector v of source[at:], at out[to:], which is `head` elements before
 #: its first whole vector; in whole vectors there are so many, at least a group.
 WaitingRow = collections.namedtuple("WaitingRow", "value factors source at out to head whole")
 
 #: Some rows of n elements that wait, row k from source[at + k * pitch:] on and in out[to + k * n:], its factors
-#: factors[k], as far behind as a vector is wide another one, and `constants`; shared[0] counts elements in `line`.
+#: factors[k], as far behind as a vector is wide another one, and `constants`; shared[0] counts elements in `border`.
 WaitingRows = collections.namedtuple(
-    "WaitingRows", "count n value factors constants source at pitch out to line shared"
+    "WaitingRows", "count n value factors constants source at pitch out to border shared"
 )
 
 
@@ -31,6 +33,13 @@ def waiting_row(value, factors, source, at, out, to, n):
 
 
 @inline
+def waiting_row_if(waits, value, factors, source, at, out, to, n, nowhere):
+    """Return the row that waits, or if there is none one that is written to `nowhere`, SPARE vectors."""
+    place, begin, count = (out, to, n) if waits else (nowhere, 0, SPARE * lanes(out))
+    return waiting_row(value, factors, source, at, place, begin, count)
+
+
+@inline
 def write_group(row, i):
     """Write the group that is i elements behind the first whole vector; the last one where there are not so many."""
     width = lanes(row.out)
@@ -40,40 +49,40 @@ def write_group(row, i):
 
 
 @inline
-def write_rest(row, n, written, line, shared):
+def write_rest(row, n, written, border, shared):
     """Write what is left of a row once so many elements of its whole vectors are written.
 
-    The first `shared` elements of `line` are those that the rows before have in the line in which it begins; what it
-    has itself in the one where it ends goes there. Returns how many elements these are.
+    The first `shared` elements of `border`, room for two vectors, are those that rows before have in the vector where
+    it begins; what it has itself in the one where it ends goes there. Returns how many elements these are.
     """
     out, value, factors, width = row.out, row.value, row.factors, lanes(row.out)
     if row.head > 0:
         head = value(load(row.source, row.at), *factors)
         if shared > 0:
-            store(line, shared, head)
-            store_past_caches(out, row.to + row.head - width, load(line, 0))
+            store(border, shared, head)
+            store_past_caches(out, row.to + row.head - width, load(border, 0))
         else:
             store_first(out, row.to, head, row.head)
     end = row.head + row.whole
     for k in range(row.head + min(written, row.whole), end, width):
         store_past_caches(out, row.to + k, value(load(row.source, row.at + k), *factors))
     if end < n:
-        store(line, 0, value(load_first(row.source, row.at + end, n - end), *factors))
+        store(border, 0, value(load_first(row.source, row.at + end, n - end), *factors))
     return n - end
 
 
 @inline
-def write_shared(line, shared, out, end):
-    """Write the first `shared` elements of `line` to where they end at out[end]; then none is shared: return 0."""
+def write_shared(border, shared, out, end):
+    """Write the first `shared` elements of `border` to where they end at out[end]; then none is shared: return 0."""
     if shared > 0:
-        store_first(out, end - shared, load(line, 0), shared)
+        store_first(out, end - shared, load(border, 0), shared)
     return 0
 
 
 @inline
-def write_at_once(row, n, line):
-    """Write a row of n elements that does not wait; `line` is room for two vectors."""
-    write_shared(line, write_rest(row, n, 0, line, 0), row.out, row.to + n)
+def write_at_once(row, n, border):
+    """Write a row of n elements that does not wait; `border` is room for two vectors."""
+    write_shared(border, write_rest(row, n, 0, border, 0), row.out, row.to + n)
 
 
 @inline
@@ -84,9 +93,9 @@ def write_row(rows, k):
     to, shared = rows.to + k * rows.n, int(rows.shared[0])
     first, second = rows.factors[k], rows.factors[lanes(rows.factors) + k]
     if math.isnan(second):
-        shared = write_shared(rows.line, shared, rows.out, to)
+        shared = write_shared(rows.border, shared, rows.out, to)
     else:
         factors = splat(rows.factors, first), splat(rows.factors, second), *rows.constants
         row = waiting_row(rows.value, factors, rows.source, rows.at + k * rows.pitch, rows.out, to, rows.n)
-        shared = write_rest(row, rows.n, 0, rows.line, shared)
+        shared = write_rest(row, rows.n, 0, rows.border, shared)
     rows.shared[0] = shared

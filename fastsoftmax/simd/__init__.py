@@ -45,6 +45,7 @@ from fastsoftmax.simd.constants import choose, constant, lane_numbers, lanes, ro
 from fastsoftmax.simd.flush import FLUSHES, flush_small, restore
 from fastsoftmax.simd.memory import (
     WRITES_WHOLE_LINES,
+    address_of,
     copy_one,
     in_a_line,
     keep_alive,
@@ -55,6 +56,8 @@ from fastsoftmax.simd.memory import (
     load_group_wide,
     load_two,
     load_wide,
+    numbers_at,
+    pointer_behind,
     pointer_to,
     prefetch,
     prefetch_nearest,
@@ -65,6 +68,7 @@ from fastsoftmax.simd.memory import (
     store_first,
     store_one,
     to_aligned,
+    wide_at,
 )
 from fastsoftmax.simd.past_caches import store_past_caches, wait_for_stores
 from fastsoftmax.simd.polynomial import polynomial
@@ -83,6 +87,7 @@ __all__ = [
     "Vector",
     "absolute",
     "add_node",
+    "address_of",
     "all_in_range",
     "alternate",
     "any_set",
@@ -119,7 +124,9 @@ __all__ = [
     "lookup_table",
     "narrowed",
     "note_steps",
+    "numbers_at",
     "packed",
+    "pointer_behind",
     "pointer_to",
     "polynomial",
     "prefetch",
@@ -149,5 +156,6 @@ __all__ = [
     "to_aligned",
     "vector_of",
     "wait_for_stores",
+    "wide_at",
     "widened",
 ]

@@ -36,6 +36,41 @@ def pointer_to(typingctx, array):
 
 
 @intrinsic
+def pointer_behind(typingctx, pointer, n):
+    """Return where the element is that is n behind the one that a pointer is to."""
+    return pointer(pointer, types.intp), lambda context, builder, sig, values: builder.gep(values[0], [values[1]])
+
+
+@intrinsic
+def address_of(typingctx, pointer):
+    """Return a pointer as a number."""
+    return types.intp(pointer), lambda context, builder, sig, values: builder.ptrtoint(values[0], ir.IntType(64))
+
+
+def _pointer_at(dtype):
+    pointer = types.CPointer(dtype)
+
+    def codegen(context, builder, sig, values):
+        return builder.inttoptr(values[-1], context.get_value_type(pointer))
+
+    return pointer, codegen
+
+
+@intrinsic
+def numbers_at(typingctx, array, address):
+    """Return a pointer to numbers, at an address, of the type that `array` is computed in."""
+    pointer, codegen = _pointer_at(vector_of(array).dtype)
+    return pointer(array, types.intp), codegen
+
+
+@intrinsic
+def wide_at(typingctx, address):
+    """Return a pointer to float64 at an address."""
+    pointer, codegen = _pointer_at(types.float64)
+    return pointer(types.intp), codegen
+
+
+@intrinsic
 def keep_alive(typingctx, array):
     """Use an array, so that it lives until here."""
     return types.void(array), lambda context, builder, sig, values: context.get_dummy_value()

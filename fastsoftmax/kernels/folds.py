@@ -1,0 +1,95 @@
+"""How tall matrices are folded, and cut into pieces, and where what is kept of these lies."""
+
+import collections
+
+from fastsoftmax.jit import inline
+from fastsoftmax.kernels.column_pivots import KEPT, SUMS, Kept
+from fastsoftmax.kernels.strips import CHUNK, Matrix, Strip
+from fastsoftmax.simd import choose, lanes, numbers_at, pointer_behind, pointer_to, wide_at
+
+PIECE, PIECES = 2**17, 32  # elements of a piece at least, and how many pieces at most
+GUESS, SUM, UNITE, WRITE = 1, 2, 4, 8  # stages: what a kernel does with the pieces of one plane, or ...
+ALL = GUESS + SUM + UNITE + WRITE  # ... with some planes
+
+#: Columns of a plane as it is, and folded, as strips; the whole rows of the latter, and the elements that are left; the
+#: pieces, the rows of each, how many columns apart those of two are kept, and the room for a number of all of them.
+Fold = collections.namedtuple("Fold", "plane strip rows rest pieces piece_rows pitch room")
+
+
+@inline
+def fold_of(n, inner, width, lanes):
+    """Return how planes of n times `inner` elements are folded to rows of `width`, and cut into pieces."""
+    rows = n * inner // width
+    pieces = max(1, min(PIECES, rows * width // PIECE))
+    piece_rows = max(1, -(-rows // (pieces * CHUNK))) * CHUNK
+    pieces = max(1, -(-rows // piece_rows))
+    pitch = width + 2 * lanes  # and as much for what is guessed
+    plane, strip = Strip(0, 1, 0, inner), Strip(0, 1, 0, width)
+    return Fold(plane, strip, rows, n * inner - rows * width, pieces, piece_rows, pitch, (pieces + 1) * pitch)
+
+
+@inline
+def size_of_notes(fold, itemsize, keeps):
+    """Return the room, in float64, for what is kept of all pieces, and of all chunks if it `keeps` terms."""
+    chunks = (fold.pieces * fold.piece_rows // CHUNK + 1) * keeps
+    return SUMS * fold.room + (KEPT * fold.room + chunks * fold.pitch) * itemsize // 8 + 1
+
+
+@inline
+def notes_at(x, notes, fold):
+    """Return what is kept of all pieces, and the matrix of the pivots of each chunk, in the room at an address."""
+    numbers = notes + 8 * SUMS * fold.room
+    magics = numbers + KEPT * fold.room * choose(x, 4, 8)
+    kept = Kept(numbers_at(x, numbers), wide_at(notes), fold.room)
+    return kept, Matrix(numbers_at(x, magics), 0, 0, fold.pitch)
+
+
+@inline
+def kept_of(kept, piece, fold):
+    """Return what is kept of a piece."""
+    place = piece * fold.pitch
+    return Kept(pointer_behind(kept.numbers, place), pointer_behind(kept.sums, place), kept.room)
+
+
+@inline
+def room_of_tile(x, fold, chunks):
+    """Return the room for chunks of rows, a second one for terms that no one reads."""
+    return chunks * CHUNK * (fold.strip.count + 2 * lanes(x))
+
+
+@inline
+def tile_in(tile_room, fold):
+    """Return the matrix of these rows."""
+    numbers = pointer_to(tile_room)
+    return Matrix(numbers, 0, fold.strip.count, fold.strip.count + 2 * lanes(numbers))
+
+
+@inline
+def rows_of(piece, fold):
+    """Return the first whole row of a piece, how many it has, and how many elements behind them."""
+    first = piece * fold.piece_rows
+    return first, min(fold.piece_rows, fold.rows - first), fold.rest if piece == fold.pieces - 1 else 0
+
+
+@inline
+def folded(data, start, fold):
+    """Return the folded matrix that begins at data[start]."""
+    return Matrix(data, start, 0, fold.strip.count)
+
+
+@inline
+def unfolded(matrix, fold):
+    """Return the matrix as it is."""
+    return Matrix(matrix.data, matrix.start, 0, fold.plane.count)
+
+
+@inline
+def planes_of(stage, first, last):
+    """Return the first plane of a range and the one behind the last: at a stage there is one, of which pieces come."""
+    return (first, last) if stage == ALL else (0, 1)
+
+
+@inline
+def pieces_of(stage, first, last, fold):
+    """Return the first piece of a range and the one behind the last."""
+    return (0, fold.pieces) if stage == ALL else (first, last)
