@@ -36,18 +36,18 @@ def run_in_pieces(
     """
     x, x_start, x_outer, x_pitch = of_x
     out, out_start, out_outer, out_pitch = of_result
-    _, n, inner, width, _, in_out = others
+    _, n, inner, width, _, flag = others
     itemsize = 8 if x.dtype == np.float64 else 4
     fold = fold_of.py_func(n, inner, width, VECTOR_BITS // (8 * itemsize))
-    notes = np.empty(size_of_notes.py_func(fold, itemsize, in_out))
-    of_pieces = n, inner, width, notes.ctypes.data, in_out, temperature
+    notes = np.empty(size_of_notes.py_func(fold, itemsize, flag))
+    of_pieces = n, inner, width, notes.ctypes.data, flag, temperature
     for p in range(planes):
         before = x, x_start + p * x_outer, x_outer, x_pitch, out, out_start + p * out_outer, out_outer, out_pitch
         run_at_once, cells = kernel.unchecked(x.dtype), kernel.cells(x.dtype)
         run_at_once(*before, 0, fold.pieces, GUESS, *of_pieces, *cells)
         team.share(kernel, x.dtype, fold.pieces, PIECE, before, (SUM, *of_pieces), True)
         if run_at_once(*before, 0, fold.pieces, UNITE, *of_pieces, *cells):
-            behind = ALL, n, inner, width, 0, in_out, temperature  # some columns want the careful way
+            behind = ALL, n, inner, width, 0, flag, temperature  # some columns want the careful way
             team.share(kernel, x.dtype, 1, n * inner, before, behind, False)
         elif not reduces:
             team.share(kernel, x.dtype, fold.pieces, PIECE, before, (WRITE, *of_pieces), True)

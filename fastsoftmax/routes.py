@@ -35,6 +35,8 @@ FOLDED = 512  # bytes of a row of a folded matrix at most; half of them in a sma
 SMALL_FOLDED = 2**14  # ... of less elements than this; twice as many where they make no whole vectors
 LEAST_FOLDED = {8: 2**10, 24: 6000, 63: 2**20}  # elements of a folded matrix at least, of up to so many columns, ...
 LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
+LEAST_FOLDED_WIDE = 2**20  # ... and of more columns, at most so many:
+MOST_FOLDED = {"softmax": 1024, "log_softmax": 512, "logsumexp": 63}
 PAST_CACHES = 2**24  # bytes of a large result: rows of all lengths but narrow, and short columns, go past the caches
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 
@@ -80,13 +82,15 @@ def are_short(op: str, n: int, in_all: int, dtype: np.dtype[Any], pitches: tuple
     return n <= limit
 
 
-def folded_width(n: int, inner: int, dtype: np.dtype[Any]) -> int:
+def folded_width(op: str, n: int, inner: int, dtype: np.dtype[Any]) -> int:
     """Return the columns of a folded matrix of n * inner elements: as many rows as make whole vectors, or nearly.
 
     Vectors one below the other should not all want the same places in a cache: so no multiple of 256 bytes.
     """
     itemsize = arrays.compute_type(dtype).itemsize
     is_small, whole = n * inner < SMALL_FOLDED, math.lcm(inner, 64 // itemsize)
+    if inner >= NARROWEST:
+        return whole if whole <= MOST_FOLDED[op] else inner
     widest = FOLDED // itemsize // (2 if is_small else 1)
     if whole > widest:
         widest *= 1 if is_small else 2
@@ -95,10 +99,13 @@ def folded_width(n: int, inner: int, dtype: np.dtype[Any]) -> int:
     return whole * (times - 1 if times > 1 and whole * times * itemsize % 256 == 0 else times)
 
 
-def are_folded(op: str, n: int, inner: int, pitches: tuple[int, ...]) -> bool:
+def are_folded(op: str, n: int, inner: int, dtype: np.dtype[Any], pitches: tuple[int, ...]) -> bool:
     """Tell whether matrices of so few columns are to be folded: their rows must lie behind one another."""
-    if inner >= NARROWEST or any(pitch != inner for pitch in pitches):
+    if any(pitch != inner for pitch in pitches):
         return False
+    if inner >= NARROWEST:  # that threads can share them
+        is_crowded = inner * dtype.itemsize % 256 == 0 and n * inner * dtype.itemsize < PAST_CACHES
+        return inner <= MOST_FOLDED[op] and n * inner >= LEAST_FOLDED_WIDE and not is_crowded
     least = min(least for columns, least in LEAST_FOLDED.items() if inner <= columns)
     return n * inner >= (min(least, LEAST_FOLDED_SOFTMAX) if op == "softmax" else least)
 
@@ -117,7 +124,7 @@ def column_kernels(
     known = pitches[:1] if op == "logsumexp" else pitches
     if are_short(op, n, in_all, dtype, known, in_place):
         return short_columns
-    return folded_columns if are_folded(op, n, inner, known) else columns
+    return folded_columns if are_folded(op, n, inner, dtype, known) else columns
 
 
 def has_room_for_terms(kernels: Any, inner: int, pitches: tuple[int, int], dtype: np.dtype[Any]) -> bool:
@@ -140,7 +147,7 @@ def strips(
     planes share a strip. A column's result does not depend on any of this.
     """
     if kernels is folded_columns:
-        return folded_width(n, inner, dtype), 0, planes
+        return folded_width(op, n, inner, dtype), 0, planes
     itemsize = arrays.compute_type(dtype).itemsize
     lanes = 64 // itemsize
     reads_x = dtype in arrays.NATIVE and inner >= NARROWEST
@@ -180,4 +187,5 @@ def cut_columns(
     in_out = op == "softmax" and not in_place and has_room_for_terms(kernels, inner, pitches, dtype)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
     is_large = not in_place and n * in_all * dtype.itemsize >= PAST_CACHES
-    return kernels, (width, tile_rows, int(is_large if kernels is short_columns else in_out)), blocks
+    past_caches = kernels is short_columns or (kernels is folded_columns and op == "log_softmax")
+    return kernels, (width, tile_rows, int(is_large if past_caches else in_out)), blocks

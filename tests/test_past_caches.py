@@ -117,6 +117,22 @@ def test_columns(op, dtype, all_are_large, rng):
             assert (room[offset + x.size :] == 7).all()
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+def test_folded_columns(dtype, all_are_large, rng):
+    for shape in [(2000, 8), (2, 1501, 3), (70_000, 5), (9001, 120)]:
+        x = rng.normal(0, 3, shape).astype(dtype)
+        x[..., 1, 2], x[..., 0] = np.nan, -np.inf
+        assert explain(x, -2, op="log_softmax").startswith("folded columns")
+        expected = in_place("log_softmax", x, axis=-2)
+        for offset in (0, 1, 4, LINE // np.dtype(dtype).itemsize):
+            room = np.full(x.size + 2 * LINE, 7, dtype)
+            out = room[offset : offset + x.size].reshape(shape)
+            call("log_softmax", x, axis=-2, out=out)
+            same_bits(out.astype(np.float64), expected.astype(np.float64))
+            assert (room[:offset] == 7).all()
+            assert (room[offset + x.size :] == 7).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("op", OPS)
 def test_longer_columns_are_exact(op, dtype, all_are_large, rng):

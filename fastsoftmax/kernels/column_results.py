@@ -80,10 +80,10 @@ def write_share(terms, froms, kept, slot, out, places, j, count):
     term_a, term_b = load_columns(terms, from_a + j, count), load_columns(terms, from_b + j, count)
     term_c, term_d = load_columns(terms, from_c + j, count), load_columns(terms, from_d + j, count)
     a, b, c, d = places
-    store_columns(out, a + j, share(times(term_a, power), inverse, inverse_low), count)
-    store_columns(out, b + j, share(times(term_b, power), inverse, inverse_low), count)
-    store_columns(out, c + j, share(times(term_c, power), inverse, inverse_low), count)
-    store_columns(out, d + j, share(times(term_d, power), inverse, inverse_low), count)
+    store_columns(out, a + j, share(times(term_a, power), inverse, inverse_low), count, None)
+    store_columns(out, b + j, share(times(term_b, power), inverse, inverse_low), count, None)
+    store_columns(out, c + j, share(times(term_c, power), inverse, inverse_low), count, None)
+    store_columns(out, d + j, share(times(term_d, power), inverse, inverse_low), count, None)
 
 
 @inline
@@ -122,10 +122,10 @@ def write_quotient(x, froms, kept, slot, high, low, out, places, j, count):
     e, _, _, _ = exponential(v, high, low, join(magic, magic, magic, magic))
     terms_a, terms_b, terms_c, terms_d = quarters(e)
     a, b, c, d = places
-    store_columns(out, a + j, share(terms_a, inverse, inverse_low), count)
-    store_columns(out, b + j, share(terms_b, inverse, inverse_low), count)
-    store_columns(out, c + j, share(terms_c, inverse, inverse_low), count)
-    store_columns(out, d + j, share(terms_d, inverse, inverse_low), count)
+    store_columns(out, a + j, share(terms_a, inverse, inverse_low), count, None)
+    store_columns(out, b + j, share(terms_b, inverse, inverse_low), count, None)
+    store_columns(out, c + j, share(terms_c, inverse, inverse_low), count, None)
+    store_columns(out, d + j, share(terms_d, inverse, inverse_low), count, None)
 
 
 @inline
@@ -145,7 +145,7 @@ def write_quotients(x, out, n, strip, high, low, kept):
 
 
 @inline
-def write_log_share(x, froms, kept, slot, out, places, j, count, scale, scale_low, lowest):
+def write_log_share(x, froms, kept, slot, out, places, j, count, scale, scale_low, lowest, past_caches):
     """Write a vector of each of four rows of elements over the temperature less the logarithms of their sums."""
     log, log_low = recall(kept, FIRST, slot), recall(kept, SECOND, slot)
     held, top = recall(kept, HELD, slot), recall(kept, TOP, slot)
@@ -155,15 +155,15 @@ def write_log_share(x, froms, kept, slot, out, places, j, count, scale, scale_lo
     value_b = log_share(load_columns(x, from_b + j, count), held, top, lowest, scale, scale_low, log, log_low)
     value_c = log_share(load_columns(x, from_c + j, count), held, top, lowest, scale, scale_low, log, log_low)
     value_d = log_share(load_columns(x, from_d + j, count), held, top, lowest, scale, scale_low, log, log_low)
-    store_columns(out, a + j, value_a, count)
-    store_columns(out, b + j, value_b, count)
-    store_columns(out, c + j, value_c, count)
-    store_columns(out, d + j, value_d, count)
+    store_columns(out, a + j, value_a, count, past_caches)
+    store_columns(out, b + j, value_b, count, past_caches)
+    store_columns(out, c + j, value_c, count, past_caches)
+    store_columns(out, d + j, value_d, count, past_caches)
 
 
 @inline
-def subtract_logs(x, out, n, strip, temperature, kept):
-    """Write x over the temperature less the logarithms of the sums."""
+def subtract_logs(x, out, n, strip, temperature, kept, past_caches):
+    """Write x over the temperature less the logarithms of the sums, past the caches if that is wanted (or None)."""
     numbers, count = kept.numbers, strip.count
     scale, scale_low = one_over(numbers, temperature)
     scale, scale_low, lowest = splat(numbers, scale), splat(numbers, scale_low), splat(numbers, lowest_of(numbers))
@@ -173,11 +173,24 @@ def subtract_logs(x, out, n, strip, temperature, kept):
         for i in range((n - 1) // 4 * 4, -1, -4):
             froms, places = four_rows(x, p, i, n), four_rows(out, p, i, n)
             for j in range(0, whole, lanes(numbers)):
-                write_log_share(x.data, froms, kept, slot + j, out.data, places, j, None, scale, scale_low, lowest)
+                write_log_share(
+                    x.data, froms, kept, slot + j, out.data, places, j, None, scale, scale_low, lowest, past_caches
+                )
             if whole < count:
                 rest = count - whole
                 write_log_share(
-                    x.data, froms, kept, slot + whole, out.data, places, whole, rest, scale, scale_low, lowest
+                    x.data,
+                    froms,
+                    kept,
+                    slot + whole,
+                    out.data,
+                    places,
+                    whole,
+                    rest,
+                    scale,
+                    scale_low,
+                    lowest,
+                    past_caches,
                 )
 
 

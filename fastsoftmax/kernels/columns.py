@@ -200,7 +200,7 @@ def log_softmax_columns(
         settle_all(kept, strip, column)
         odd, rows_of_odd, left_here = results_of_odd(careful, x_here, n, strip, has_odd, kept, temperature)
         left += left_here
-        subtract_logs(x_here, out_here, n, strip, temperature, kept)
+        subtract_logs(x_here, out_here, n, strip, temperature, kept, None)
         write_odd_columns(rows_of_odd, out_here, n, strip, odd, kept)
     keep_alive(numbers)
     keep_alive(tile_room)

@@ -53,6 +53,8 @@ from fastsoftmax.simd import (
     lanes,
     pointer_to,
     restore,
+    to_aligned,
+    wait_for_stores,
 )
 
 
@@ -117,9 +119,12 @@ def softmax_columns(
 @kernel(*PARAMETERS, later=LOG_SOFTMAX)
 def log_softmax_columns(
     x, x_start, x_outer, x_pitch, out, out_start, out_outer, out_pitch,
-    first, last, stage, n, inner, width, notes, in_out, temperature, careful,
+    first, last, stage, n, inner, width, notes, is_large, temperature, careful,
 ):  # fmt: skip
-    """Write log_softmax of the planes first to last, folded as in `softmax_columns`."""
+    """Write log_softmax of the planes first to last, folded as in `softmax_columns`.
+
+    Past the caches if it `is_large` and that can be, in whole vectors.
+    """
     high, low = log2e_over(x, temperature)
     fold, left = fold_of(n, inner, width, lanes(x)), 0
     own_notes, tile_room = (
@@ -132,6 +137,7 @@ def log_softmax_columns(
     for p in range(*planes_of(stage, first, last)):
         x_here = folded(pointer_to(x), x_start + p * x_outer, fold)
         out_here = folded(pointer_to(out), out_start + p * out_outer, fold)
+        past_caches = is_large == 1 and to_aligned(out_here.data, out_here.start) == 0 and width % lanes(x) == 0
         if stage & GUESS and fold.pieces > 1:
             guess_for_all(x_here, fold, tile, True, kept)
         for k in range(begin, end if stage & SUM else begin):
@@ -150,8 +156,10 @@ def log_softmax_columns(
             x_piece, out_piece, here = rows_from(x_here, row), rows_from(out_here, row), share_results(kept, k, fold)
             for is_rest in range(1 + min(rest, 1)):
                 strip, count, behind = (Strip(0, 1, 0, rest), 1, rows) if is_rest else (fold.strip, rows, 0)
-                subtract_logs(rows_from(x_piece, behind), rows_from(out_piece, behind), count, strip, temperature, here)
+                of_x_here, of_out_here = rows_from(x_piece, behind), rows_from(out_piece, behind)
+                subtract_logs(of_x_here, of_out_here, count, strip, temperature, here, past_caches and is_rest == 0)
         write_odd_columns(rows_of_odd, unfolded(out_here, fold), n, fold.plane, odd, kept)
+    wait_for_stores()
     keep_alive(own_notes)
     keep_alive(tile_room)
     return left

@@ -7,7 +7,7 @@ from fastsoftmax.kernels.column_pivots import KEPT, SUMS, Kept
 from fastsoftmax.kernels.strips import CHUNK, Matrix, Strip
 from fastsoftmax.simd import choose, lanes, numbers_at, pointer_behind, pointer_to, wide_at
 
-PIECE, PIECES = 2**17, 32  # elements of a piece at least, and how many pieces at most
+PIECE, PIECE_ROWS, PIECES = 2**17, 1024, 32  # elements and rows of a piece at least, and how many pieces at most
 GUESS, SUM, UNITE, WRITE = 1, 2, 4, 8  # stages: what a kernel does with the pieces of one plane, or ...
 ALL = GUESS + SUM + UNITE + WRITE  # ... with some planes
 
@@ -20,7 +20,7 @@ Fold = collections.namedtuple("Fold", "plane strip rows rest pieces piece_rows p
 def fold_of(n, inner, width, lanes):
     """Return how planes of n times `inner` elements are folded to rows of `width`, and cut into pieces."""
     rows = n * inner // width
-    pieces = max(1, min(PIECES, rows * width // PIECE))
+    pieces = max(1, min(PIECES, rows * width // PIECE, rows // PIECE_ROWS))
     piece_rows = max(1, -(-rows // (pieces * CHUNK))) * CHUNK
     pieces = max(1, -(-rows // piece_rows))
     pitch = width + 2 * lanes  # and as much for what is guessed

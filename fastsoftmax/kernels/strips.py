@@ -23,6 +23,7 @@ from fastsoftmax.simd import (
     splat,
     store,
     store_first,
+    store_past_caches,
 )
 
 CHUNK = 64  # rows after which a sum moves on to float64: the small parts are added without what that loses
@@ -119,9 +120,11 @@ def load_columns(x, index, count):
 
 
 @inline
-def store_columns(out, index, value, count):
-    """Write the first `count` lanes of a vector, or all if that is None."""
-    if count is None:
+def store_columns(out, index, value, count, past_caches):
+    """Write the first `count` lanes of a vector, or all if that is None: past the caches if wanted (or None)."""
+    if count is None and past_caches is not None and past_caches:
+        store_past_caches(out, index, value)
+    elif count is None:
         store(out, index, value)
     else:
         store_first(out, index, value, count)
