@@ -9,6 +9,7 @@ import contextlib
 import mmap
 import weakref
 from collections import deque
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,21 @@ LEAST = 2**25  # bytes: smaller memory the C library keeps itself
 FREE: Any = getattr(mmap, "MADV_FREE", None)  # None where the system knows no such thing
 HUGE: Any = getattr(mmap, "MADV_HUGEPAGE", None)
 
-_kept: deque[mmap.mmap] = deque(maxlen=1)
+
+class Watcher(weakref.ref[Array]):
+    """A reference to an array in memory that is lent: what it calls when no one sees that any more is not Python.
+
+    Else a Ctrl-C that comes just then would be lost in it.
+    """
+
+    __hash__, __eq__ = object.__hash__, object.__eq__
+    memory: mmap.mmap
+    madvise: Any
+    others: tuple["Watcher", "Watcher"]
+
+
+_kept: deque[Watcher] = deque(maxlen=1)
+_lent: set[Watcher] = set()
 
 
 def room_for(size: int) -> Array:
@@ -28,14 +43,18 @@ def room_for(size: int) -> Array:
     if memory is None:
         return np.empty(size, np.uint8)
     room: Array = np.frombuffer(memory, np.uint8)
-    weakref.finalize(room, _put_back, memory).atexit = False  # once no view of it lives; the end of all is no such time
+    last = Watcher(room, _lent.discard)  # the youngest is called first
+    keeps = Watcher(room, _kept.append)
+    frees = Watcher(room, methodcaller("madvise", FREE))
+    keeps.memory, frees.madvise, last.others = memory, memory.madvise, (frees, keeps)
+    _lent.add(last)
     return room
 
 
 def _take(size: int) -> mmap.mmap | None:
     """Return memory of so many bytes or up to twice as many, used before if there is such; None if none can be had."""
     try:
-        memory = _kept.pop()
+        memory = _kept.pop().memory
         if size <= len(memory) <= 2 * size:
             return memory
     except IndexError:
@@ -50,9 +69,3 @@ def _take(size: int) -> mmap.mmap | None:
         with contextlib.suppress(OSError):
             memory.madvise(HUGE)
     return memory
-
-
-def _put_back(memory: mmap.mmap) -> None:
-    with contextlib.suppress(OSError):  # someone may have locked it
-        memory.madvise(FREE)
-        _kept.append(memory)

@@ -2,7 +2,9 @@
 
 import gc
 import mmap
+import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -66,11 +68,11 @@ def test_one_is_kept(x):
 
 def test_a_much_smaller_result_does_not_hold_it(x):
     softmax(x, axis=1)
-    (memory,) = recycled._kept
+    (watcher,) = recycled._kept
     few = softmax(x[:280], axis=1)
     assert few.nbytes > recycled.LEAST
     assert not recycled._kept
-    assert place_of(few) != np.frombuffer(memory, np.uint8).ctypes.data
+    assert place_of(few) != np.frombuffer(watcher.memory, np.uint8).ctypes.data
 
 
 def test_small_results_are_numpy_s_own(x):
@@ -96,11 +98,26 @@ def test_no_memory_is_written_by_two(x):
     assert not wrong
 
 
-def test_memory_that_the_system_does_not_take_is_not_kept(monkeypatch, x):
+def test_nothing_is_left_of_what_was_lent(x):
+    results = [softmax(x, axis=1) for _ in range(3)]
+    assert len(recycled._lent) == 3
+    kept = [weakref.ref(watcher.others[1].memory) for watcher in recycled._lent]
+    del results
+    assert not recycled._lent
+    assert sum(memory() is not None for memory in kept) == 1  # without a collection of garbage
+
+
+def test_a_ctrl_c_is_not_lost_when_a_result_dies(x):
+    """Nothing that Python interprets runs then, where an exception would be ignored."""
     result = softmax(x, axis=1)
-    monkeypatch.setattr(recycled, "FREE", 12_345)  # no such advice: as where someone has locked it
-    del result
-    assert not recycled._kept
+    calls = []
+    sys.setprofile(lambda frame, event, what: calls.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        del result
+    finally:
+        sys.setprofile(None)
+    assert len(recycled._kept) == 1
+    assert calls == []
 
 
 def test_where_the_system_gives_none(monkeypatch, x):
