@@ -20,10 +20,12 @@ SHAPES = {
     "rows of 1000 in cache": ((64, 1000), -1),
     "rows of 1000": ((1024, 1000), -1),
     "rows of 128256": ((8, 128_256), -1),
+    "5000 rows of 1000": ((5000, 1000), -1),
     "one row of 2^20": ((1, 1 << 20), -1),
     "columns of 20": ((20, 10_000), 0),
     "columns of 1000": ((1000, 1024), 0),
     "10 columns of 10000": ((10_000, 10), 0),
+    "5 columns of 200000": ((200_000, 5), 0),
 }
 
 # Numba takes half a second to get going: once, in the process that the measurements are forks of.

@@ -70,6 +70,7 @@ WORKLOADS = (
     standard(1024, 1000),
     standard(1024, 997),
     standard(8, 128256),
+    standard(20_000, 1000, ops=OPS),
     standard(100_000, 10),
     standard(1000, 1024, axis=0),
     standard(100_000, 10, axis=0),

@@ -74,10 +74,8 @@ def softmax_columns(
     """
     high, low = log2e_over(x, temperature)
     fold, left = fold_of(n, inner, width, lanes(x)), 0
-    own_notes, tile_room = (
-        empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), in_out)),
-        empty(x, room_of_tile(x, fold, 2)),
-    )
+    own_notes = empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), in_out))
+    tile_room = empty(x, room_of_tile(x, fold, 2))
     kept, magics = notes_at(x, notes or address_of(pointer_to(own_notes)), fold)
     tile, slots = tile_in(tile_room, fold), slots_of(kept.numbers, fold.strip)
     begin, end = pieces_of(stage, first, last, fold)
@@ -127,10 +125,8 @@ def log_softmax_columns(
     """
     high, low = log2e_over(x, temperature)
     fold, left = fold_of(n, inner, width, lanes(x)), 0
-    own_notes, tile_room = (
-        empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), 0)),
-        empty(x, room_of_tile(x, fold, 1)),
-    )
+    own_notes = empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), 0))
+    tile_room = empty(x, room_of_tile(x, fold, 1))
     kept, _ = notes_at(x, notes or address_of(pointer_to(own_notes)), fold)
     tile, slots = tile_in(tile_room, fold), slots_of(kept.numbers, fold.strip)
     begin, end = pieces_of(stage, first, last, fold)
@@ -176,10 +172,8 @@ def logsumexp_columns(
     """
     high, low = log2e_over(x, 1.0)
     fold, left = fold_of(n, inner, width, lanes(x)), 0
-    own_notes, tile_room = (
-        empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), 0)),
-        empty(x, room_of_tile(x, fold, 1)),
-    )
+    own_notes = empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), 0))
+    tile_room = empty(x, room_of_tile(x, fold, 1))
     kept, _ = notes_at(x, notes or address_of(pointer_to(own_notes)), fold)
     row, tile = empty_like(x, n), tile_in(tile_room, fold)
     begin, end = pieces_of(stage, first, last, fold)
