@@ -8,13 +8,13 @@ import numpy as np
 
 from fastsoftmax import team
 from fastsoftmax.jit import Kernel
-from fastsoftmax.kernels.folds import ALL, GUESS, PIECE, SUM, UNITE, WRITE, fold_of, size_of_notes
+from fastsoftmax.kernels.folds import ALL, GUESS, SUM, UNITE, WRITE, fold_of, size_of_notes
 from fastsoftmax.simd.vector import VECTOR_BITS
 
 
 def run_in_pieces(
     kernel: Kernel,
-    reduces: bool,
+    op: str,
     of_x: tuple[Any, ...],
     of_result: tuple[Any, ...],
     planes: int,
@@ -29,8 +29,8 @@ def run_in_pieces(
         One of `kernels/folded_columns.py`, ...
     of_x, of_result, others, temperature
         ... and its arguments: x and where it lies, the result likewise, what is behind the range, the temperature.
-    reduces : bool
-        Whether a plane is done as soon as its pieces are united.
+    op : str
+        What it computes.
     planes : int
         How many there are.
     """
@@ -39,15 +39,15 @@ def run_in_pieces(
     _, n, inner, width, _, flag = others
     itemsize = 8 if x.dtype == np.float64 else 4
     fold = fold_of.py_func(n, inner, width, VECTOR_BITS // (8 * itemsize))
-    notes = np.empty(size_of_notes.py_func(fold, itemsize, flag))
-    of_pieces = n, inner, width, notes.ctypes.data, flag, temperature
+    notes = np.empty(size_of_notes.py_func(fold, itemsize, flag if op == "softmax" else 0))
+    piece, of_pieces = fold.piece_rows * width, (n, inner, width, notes.ctypes.data, flag, temperature)
     for p in range(planes):
         before = x, x_start + p * x_outer, x_outer, x_pitch, out, out_start + p * out_outer, out_outer, out_pitch
         run_at_once, cells = kernel.unchecked(x.dtype), kernel.cells(x.dtype)
         run_at_once(*before, 0, fold.pieces, GUESS, *of_pieces, *cells)
-        team.share(kernel, x.dtype, fold.pieces, PIECE, before, (SUM, *of_pieces), True)
+        team.share(kernel, x.dtype, fold.pieces, piece, before, (SUM, *of_pieces), True)
         if run_at_once(*before, 0, fold.pieces, UNITE, *of_pieces, *cells):
             behind = ALL, n, inner, width, 0, flag, temperature  # some columns want the careful way
             team.share(kernel, x.dtype, 1, n * inner, before, behind, False)
-        elif not reduces:
-            team.share(kernel, x.dtype, fold.pieces, PIECE, before, (WRITE, *of_pieces), True)
+        elif op != "logsumexp":  # that is done as soon as pieces are united
+            team.share(kernel, x.dtype, fold.pieces, piece, before, (WRITE, *of_pieces), True)

@@ -27,7 +27,7 @@ class Watcher(weakref.ref[Array]):
     Else a Ctrl-C that comes just then would be lost in it.
     """
 
-    __hash__, __eq__ = object.__hash__, object.__eq__
+    __hash__, __eq__ = object.__hash__, object.__eq__  # not those of the array, which has no hash
     memory: mmap.mmap
     madvise: Any
     others: tuple["Watcher", "Watcher"]

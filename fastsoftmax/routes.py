@@ -37,7 +37,9 @@ LEAST_FOLDED = {8: 2**10, 24: 6000, 63: 2**20}  # elements of a folded matrix at
 LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
 LEAST_FOLDED_WIDE = 2**20  # ... and of more columns, at most so many:
 MOST_FOLDED = {"softmax": 1024, "log_softmax": 512, "logsumexp": 63}
-PAST_CACHES = 2**24  # bytes of a large result: rows of all lengths but narrow, and short columns, go past the caches
+PAST_CACHES = (
+    2**24
+)  # bytes of a large result: it goes past the caches if of rows (not narrow), short columns, folded logs
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 
 ROWS = {
@@ -133,7 +135,7 @@ def has_room_for_terms(kernels: Any, inner: int, pitches: tuple[int, int], dtype
     Not where a cache finds the same place for all elements of a column; nor are narrow planes worth it, but folded.
     """
     if kernels is folded_columns:
-        return True
+        return dtype in arrays.NATIVE
     collide = any(pitch * dtype.itemsize % 4096 == 0 for pitch in pitches)
     return dtype in arrays.NATIVE and inner >= NARROWEST and not collide
 
@@ -179,6 +181,8 @@ def cut_columns(
     kernels: Any = None,
 ) -> tuple[Any, tuple[int, int, int], int]:
     """Return the module of kernels for columns, (width, tile_rows, a flag) as these want them, and how many strips.
+
+    For folded columns the second is the address of notes, 0 for their own.
 
     There are `in_all` columns of n elements, of which `planes` times `inner` are done at a time; rows of x and of the
     result are `pitches` apart, and `sharers` is how many threads share the strips. Kernels that are given are taken.

@@ -27,7 +27,7 @@ from fastsoftmax.kernels.long_row import run_long_rows
 from fastsoftmax.kernels.storage import OUT_IS_X
 
 LONG = 2**18  # a longer row is cut into pieces
-TALL = 2**18  # threads share the pieces of a folded matrix of so many elements, unless it is one of many
+IN_PIECES = 2**18  # threads share the pieces of a folded matrix of so many elements, unless it is one of many
 MANY_CALLS = 64  # more calls of a kernel than this must be worth it, ...
 WORTH_IT = 2**12  # ... with so many elements each
 
@@ -73,8 +73,7 @@ class Steps(NamedTuple):
                 run_long_rows(self.op, *places, self.parts, n, temperature, self.in_place, self.past_caches, threaded)
             elif self.in_pieces and threaded:
                 of_x, of_result = (x, x_start, *self.of_x), (out, out_start, *self.of_result)
-                reduces = self.op == "logsumexp"
-                run_in_pieces(self.kernel, reduces, of_x, of_result, self.parts, self.others, temperature)
+                run_in_pieces(self.kernel, self.op, of_x, of_result, self.parts, self.others, temperature)
             else:
                 before, behind = (x, x_start, *self.of_x, out, out_start, *self.of_result), (*self.others, temperature)
                 team.share(self.kernel, x.dtype, self.parts, self.unit, before, behind, threaded, self.past_caches)
@@ -208,8 +207,8 @@ def _steps_of_columns(
     kernels, cut, strips = routes.cut_columns(op, n, inner, planes, in_all, dtype, pitches, in_place, sharers, tuned)
     kernel, way, unit = getattr(kernels, op + "_columns"), routes.COLUMNS[kernels], -(-n * inner * planes // strips)
     of_x, of_out = (x_outer, x_pitch), (out_outer, out_pitch)
-    others = (ALL if kernels is folded_columns else planes, n, inner, *cut)
-    in_pieces = kernels is folded_columns and n * inner >= TALL and planes < 2 * sharers > 2
+    others = (ALL if kernels is folded_columns else planes, n, inner, *cut)  # see the parameters of these kernels
+    in_pieces = kernels is folded_columns and n * inner >= IN_PIECES and planes < 2 * sharers > 2
     starts = _starts(outer)
     return Steps(op, way, kernel, starts, of_x, of_out, others, strips, unit, in_place, in_pieces=in_pieces)
 

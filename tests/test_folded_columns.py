@@ -144,6 +144,19 @@ def test_pieces_of_all_sorts(op, dtype, rng, restore_threads):
         same_bits(on_threads(op, x, threads), got)
 
 
+@pytest.mark.parametrize("dtype", READ)
+@pytest.mark.parametrize("op", OPS)
+def test_pieces_of_any_width_far_from_zero(op, dtype, rng, restore_threads):
+    """Where the last vector of a row is not filled, nothing of what fills it counts."""
+    for count in (3, 11, 17, 50, 57, *(() if op == "logsumexp" else (65, 97))):
+        n = (2**20 if count > 23 else 300_000) // count + 1
+        x = (rng.normal(0, 3, (n, count)) - 1000).astype(dtype)
+        x[:, 0] = -np.inf
+        got = on_threads(op, x, 1)
+        assert_exact(op, x, 0, got)
+        same_bits(on_threads(op, x, 2).astype(np.float64), got.astype(np.float64))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("op", OPS)
 def test_odd_columns_in_pieces(op, value, rng, restore_threads):

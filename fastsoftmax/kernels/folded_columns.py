@@ -30,24 +30,17 @@ from fastsoftmax.kernels.folds import (
     SUM,
     UNITE,
     WRITE,
-    fold_of,
     folded,
-    notes_at,
+    only_at,
     pieces_of,
     planes_of,
-    room_of_tile,
+    room_for_folds,
     rows_of,
-    size_of_notes,
-    tile_in,
     unfolded,
 )
 from fastsoftmax.kernels.strips import CHUNK, Strip, can_be_read, last_column, rows_from, slots_of
 from fastsoftmax.simd import (
-    address_of,
-    choose,
-    empty,
     empty_like,
-    empty_wide,
     flush_small,
     keep_alive,
     lanes,
@@ -73,11 +66,8 @@ def softmax_columns(
     anew, at ALL.
     """
     high, low = log2e_over(x, temperature)
-    fold, left = fold_of(n, inner, width, lanes(x)), 0
-    own_notes = empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), in_out))
-    tile_room = empty(x, room_of_tile(x, fold, 2))
-    kept, magics = notes_at(x, notes or address_of(pointer_to(own_notes)), fold)
-    tile, slots = tile_in(tile_room, fold), slots_of(kept.numbers, fold.strip)
+    fold, own_notes, tile_room, kept, magics, tile = room_for_folds(x, n, inner, width, notes, in_out, 2)
+    slots, left = slots_of(kept.numbers, fold.strip), 0
     begin, end = pieces_of(stage, first, last, fold)
     for p in range(*planes_of(stage, first, last)):
         x_here = folded(pointer_to(x), x_start + p * x_outer, fold)
@@ -86,7 +76,7 @@ def softmax_columns(
         soon = out_here if keeps and is_far(out, n * inner) else always_the_first(out_here)
         if stage & GUESS and fold.pieces > 1:
             guess_for_all(x_here, fold, tile, None, kept)
-        for k in range(begin, end if stage & SUM else begin):
+        for k in range(*only_at(SUM, stage, begin, end)):
             sum_piece(k, x_here, fold, tile, out_here, keeps, soon, magics, None, kept, high, low)
         of_x, odd, rows_of_odd = unfolded(x_here, fold), 0, empty_like(x, 0)
         if stage & UNITE:
@@ -98,7 +88,8 @@ def softmax_columns(
                 odd, rows_of_odd, left_here = results_of_odd(careful, of_x, n, fold.plane, has_odd, kept, temperature)
                 left += left_here
         mode = flush_small()
-        for k in range(end - 1, begin - 1 if stage & WRITE else end - 1, -1):
+        from_piece, to_piece = only_at(WRITE, stage, begin, end)
+        for k in range(to_piece - 1, from_piece - 1, -1):
             row, rows, rest = rows_of(k, fold)
             x_piece, out_piece, here = rows_from(x_here, row), rows_from(out_here, row), share_results(kept, k, fold)
             if keeps:
@@ -121,14 +112,11 @@ def log_softmax_columns(
 ):  # fmt: skip
     """Write log_softmax of the planes first to last, folded as in `softmax_columns`.
 
-    Past the caches if it `is_large` and that can be, in whole vectors.
+    Past the caches if it `is_large`, but for the rest, where `out` is aligned and the width is one of whole vectors.
     """
     high, low = log2e_over(x, temperature)
-    fold, left = fold_of(n, inner, width, lanes(x)), 0
-    own_notes = empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), 0))
-    tile_room = empty(x, room_of_tile(x, fold, 1))
-    kept, _ = notes_at(x, notes or address_of(pointer_to(own_notes)), fold)
-    tile, slots = tile_in(tile_room, fold), slots_of(kept.numbers, fold.strip)
+    fold, own_notes, tile_room, kept, _, tile = room_for_folds(x, n, inner, width, notes, 0, 1)
+    slots, left = slots_of(kept.numbers, fold.strip), 0
     begin, end = pieces_of(stage, first, last, fold)
     for p in range(*planes_of(stage, first, last)):
         x_here = folded(pointer_to(x), x_start + p * x_outer, fold)
@@ -136,7 +124,7 @@ def log_softmax_columns(
         past_caches = is_large == 1 and to_aligned(out_here.data, out_here.start) == 0 and width % lanes(x) == 0
         if stage & GUESS and fold.pieces > 1:
             guess_for_all(x_here, fold, tile, True, kept)
-        for k in range(begin, end if stage & SUM else begin):
+        for k in range(*only_at(SUM, stage, begin, end)):
             sum_piece(k, x_here, fold, tile, None, False, None, None, True, kept, high, low)
         of_x, odd, rows_of_odd = unfolded(x_here, fold), 0, empty_like(x, 0)
         if stage & UNITE:
@@ -147,7 +135,8 @@ def log_softmax_columns(
             else:
                 odd, rows_of_odd, left_here = results_of_odd(careful, of_x, n, fold.plane, has_odd, kept, temperature)
                 left += left_here
-        for k in range(end - 1, begin - 1 if stage & WRITE else end - 1, -1):
+        from_piece, to_piece = only_at(WRITE, stage, begin, end)
+        for k in range(to_piece - 1, from_piece - 1, -1):
             row, rows, rest = rows_of(k, fold)
             x_piece, out_piece, here = rows_from(x_here, row), rows_from(out_here, row), share_results(kept, k, fold)
             for is_rest in range(1 + min(rest, 1)):
@@ -168,20 +157,18 @@ def logsumexp_columns(
 ):  # fmt: skip
     """Write logsumexp of the planes first to last to out[out_start + p * out_outer + column].
 
-    At the stage UNITE the results are written, and what `careful` is wanted for and left undone is counted.
+    At the stage UNITE the results are written, and what `careful` is wanted for and left undone is counted. There is
+    nothing to write then. `in_out` and the temperature do nothing.
     """
     high, low = log2e_over(x, 1.0)
-    fold, left = fold_of(n, inner, width, lanes(x)), 0
-    own_notes = empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), 0))
-    tile_room = empty(x, room_of_tile(x, fold, 1))
-    kept, _ = notes_at(x, notes or address_of(pointer_to(own_notes)), fold)
-    row, tile = empty_like(x, n), tile_in(tile_room, fold)
+    fold, own_notes, tile_room, kept, _, tile = room_for_folds(x, n, inner, width, notes, 0, 1)
+    row, left = empty_like(x, n if stage & UNITE else 0), 0
     begin, end = pieces_of(stage, first, last, fold)
     for p in range(*planes_of(stage, first, last)):
         x_here = folded(pointer_to(x), x_start + p * x_outer, fold)
         if stage & GUESS and fold.pieces > 1:
             guess_for_all(x_here, fold, tile, None, kept)
-        for k in range(begin, end if stage & SUM else begin):
+        for k in range(*only_at(SUM, stage, begin, end)):
             sum_piece(k, x_here, fold, tile, None, False, None, None, None, kept, high, low)
         if stage & UNITE:
             unite_pieces(kept, fold, None, high, low)

@@ -49,7 +49,7 @@ from fastsoftmax.kernels.strips import (
 )
 from fastsoftmax.simd import WIDE, lanes, larger, load_first, select, splat, store
 
-SAMPLE = 4  # chunks from which the pivots of all pieces are guessed, or each would lose time until it knows them
+SAMPLED_CHUNKS = 4  # from which the pivots of all pieces are guessed, or each would lose time until it knows them
 
 
 @inline
@@ -95,8 +95,8 @@ def guess_for_all(x, fold, tile, holds, all_kept):
     numbers, room = kept.numbers, kept.room
     slots, last = slots_of(numbers, fold.strip), last_column(x, fold.strip)
     clear(kept, slots)
-    for c in range(SAMPLE):
-        chunk = rows_from(x, c * chunks_of(fold.rows - CHUNK) // SAMPLE * CHUNK)
+    for c in range(SAMPLED_CHUNKS):
+        chunk = rows_from(x, c * chunks_of(fold.rows - CHUNK) // SAMPLED_CHUNKS * CHUNK)
         look_for_largest(bring(chunk, CHUNK, fold.strip, tile), CHUNK, slots, last, holds, kept)
         for j in range(0, slots, lanes(numbers)):
             keep(kept, LARGEST, j, larger(recall(kept, SEEN, j), recall(kept, LARGEST, j)))
@@ -104,10 +104,11 @@ def guess_for_all(x, fold, tile, holds, all_kept):
                 keep(kept, HELD, j, recall(kept, HELD_OUT, j))
     for j in range(columns):
         numbers[SEEN * room + j] = -math.inf
-    for j in range(slots):
+    used = slots if last < fold.strip.count else fold.strip.count  # where no vectors overlap, zeros fill the last one
+    for j in range(used):
         column = SEEN * room + column_in(j, fold, last, lanes(numbers))
         numbers[column] = max(numbers[column], numbers[LARGEST * room + j])
-    for j in range(slots):
+    for j in range(used):
         numbers[LARGEST * room + j] = numbers[SEEN * room + column_in(j, fold, last, lanes(numbers))]
 
 

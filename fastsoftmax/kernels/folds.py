@@ -5,7 +5,17 @@ import collections
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.column_pivots import KEPT, SUMS, Kept
 from fastsoftmax.kernels.strips import CHUNK, Matrix, Strip
-from fastsoftmax.simd import choose, lanes, numbers_at, pointer_behind, pointer_to, wide_at
+from fastsoftmax.simd import (
+    address_of,
+    choose,
+    empty,
+    empty_wide,
+    lanes,
+    numbers_at,
+    pointer_behind,
+    pointer_to,
+    wide_at,
+)
 
 PIECE, PIECE_ROWS, PIECES = 2**17, 1024, 32  # elements and rows of a piece at least, and how many pieces at most
 GUESS, SUM, UNITE, WRITE = 1, 2, 4, 8  # stages: what a kernel does with the pieces of one plane, or ...
@@ -90,6 +100,26 @@ def planes_of(stage, first, last):
 
 
 @inline
+def only_at(wanted, stage, begin, end):
+    """Return a range, empty at another stage than the wanted one."""
+    return (begin, end) if stage & wanted else (begin, begin)
+
+
+@inline
 def pieces_of(stage, first, last, fold):
     """Return the first piece of a range and the one behind the last."""
     return (0, fold.pieces) if stage == ALL else (first, last)
+
+
+@inline
+def room_for_folds(x, n, inner, width, notes, keeps, chunks):
+    """Return how planes are folded, room for notes, unless there is some, and for chunks of rows; what these are.
+
+    That is what is kept, the pivots of chunks if it `keeps` terms, and the rows. The room must be kept alive by the
+    kernel.
+    """
+    fold = fold_of(n, inner, width, lanes(x))
+    own_notes = empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), keeps))
+    tile_room = empty(x, room_of_tile(x, fold, chunks))
+    kept, magics = notes_at(x, notes or address_of(pointer_to(own_notes)), fold)
+    return fold, own_notes, tile_room, kept, magics, tile_in(tile_room, fold)
