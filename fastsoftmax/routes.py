@@ -37,9 +37,7 @@ LEAST_FOLDED = {8: 2**10, 24: 6000, 63: 2**20}  # elements of a folded matrix at
 LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
 LEAST_FOLDED_WIDE = 2**20  # ... and of more columns, at most so many:
 MOST_FOLDED = {"softmax": 1024, "log_softmax": 512, "logsumexp": 63}
-PAST_CACHES = (
-    2**24
-)  # bytes of a large result: it goes past the caches if of rows (not narrow), short columns, folded logs
+PAST_CACHES = 2**24  # bytes of a result: from there on all but narrow rows go past the caches, and short columns
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 
 ROWS = {
