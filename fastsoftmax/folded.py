@@ -41,9 +41,9 @@ def run_in_pieces(
     fold = fold_of.py_func(n, inner, width, VECTOR_BITS // (8 * itemsize))
     notes = np.empty(size_of_notes.py_func(fold, itemsize, flag if op == "softmax" else 0))
     piece, of_pieces = fold.piece_rows * width, (n, inner, width, notes.ctypes.data, flag, temperature)
+    run_at_once, cells = kernel.unchecked(x.dtype), kernel.cells(x.dtype)
     for p in range(planes):
         before = x, x_start + p * x_outer, x_outer, x_pitch, out, out_start + p * out_outer, out_outer, out_pitch
-        run_at_once, cells = kernel.unchecked(x.dtype), kernel.cells(x.dtype)
         run_at_once(*before, 0, fold.pieces, GUESS, *of_pieces, *cells)
         team.share(kernel, x.dtype, fold.pieces, piece, before, (SUM, *of_pieces), True)
         if run_at_once(*before, 0, fold.pieces, UNITE, *of_pieces, *cells):

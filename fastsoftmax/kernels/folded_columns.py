@@ -74,19 +74,18 @@ def softmax_columns(
         out_here = folded(pointer_to(out), out_start + p * out_outer, fold)
         keeps = can_be_read(x_here, fold.strip) and in_out == 1
         soon = out_here if keeps and is_far(out, n * inner) else always_the_first(out_here)
-        if stage & GUESS and fold.pieces > 1:
+        if stage & GUESS:
             guess_for_all(x_here, fold, tile, None, kept)
         for k in range(*only_at(SUM, stage, begin, end)):
             sum_piece(k, x_here, fold, tile, out_here, keeps, soon, magics, None, kept, high, low)
-        of_x, odd, rows_of_odd = unfolded(x_here, fold), 0, empty_like(x, 0)
+        of_x, has_odd, does_odd = unfolded(x_here, fold), False, stage == ALL
         if stage & UNITE:
             unite_pieces(kept, fold, None, high, low)
             has_odd = keep_inverses(kept, slots, high)
-            if stage != ALL:
-                left = count_odd(kept, fold.plane, has_odd)
-            else:
-                odd, rows_of_odd, left_here = results_of_odd(careful, of_x, n, fold.plane, has_odd, kept, temperature)
-                left += left_here
+        odd, rows_of_odd, left_here = results_of_odd(
+            careful, of_x, n, fold.plane, has_odd and does_odd, kept, temperature
+        )
+        left += left_here if does_odd else count_odd(kept, fold.plane, has_odd)
         mode = flush_small()
         from_piece, to_piece = only_at(WRITE, stage, begin, end)
         for k in range(to_piece - 1, from_piece - 1, -1):
@@ -122,19 +121,18 @@ def log_softmax_columns(
         x_here = folded(pointer_to(x), x_start + p * x_outer, fold)
         out_here = folded(pointer_to(out), out_start + p * out_outer, fold)
         past_caches = is_large == 1 and to_aligned(out_here.data, out_here.start) == 0 and width % lanes(x) == 0
-        if stage & GUESS and fold.pieces > 1:
+        if stage & GUESS:
             guess_for_all(x_here, fold, tile, True, kept)
         for k in range(*only_at(SUM, stage, begin, end)):
             sum_piece(k, x_here, fold, tile, None, False, None, None, True, kept, high, low)
-        of_x, odd, rows_of_odd = unfolded(x_here, fold), 0, empty_like(x, 0)
+        of_x, has_odd, does_odd = unfolded(x_here, fold), False, stage == ALL
         if stage & UNITE:
             unite_pieces(kept, fold, True, high, low)
             has_odd = keep_logs(kept, slots, high, temperature)
-            if stage != ALL:
-                left = count_odd(kept, fold.plane, has_odd)
-            else:
-                odd, rows_of_odd, left_here = results_of_odd(careful, of_x, n, fold.plane, has_odd, kept, temperature)
-                left += left_here
+        odd, rows_of_odd, left_here = results_of_odd(
+            careful, of_x, n, fold.plane, has_odd and does_odd, kept, temperature
+        )
+        left += left_here if does_odd else count_odd(kept, fold.plane, has_odd)
         from_piece, to_piece = only_at(WRITE, stage, begin, end)
         for k in range(to_piece - 1, from_piece - 1, -1):
             row, rows, rest = rows_of(k, fold)
@@ -166,7 +164,7 @@ def logsumexp_columns(
     begin, end = pieces_of(stage, first, last, fold)
     for p in range(*planes_of(stage, first, last)):
         x_here = folded(pointer_to(x), x_start + p * x_outer, fold)
-        if stage & GUESS and fold.pieces > 1:
+        if stage & GUESS:
             guess_for_all(x_here, fold, tile, None, kept)
         for k in range(*only_at(SUM, stage, begin, end)):
             sum_piece(k, x_here, fold, tile, None, False, None, None, None, kept, high, low)

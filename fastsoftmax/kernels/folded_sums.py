@@ -90,7 +90,12 @@ def column_in(slot, fold, last, width):
 
 @inline
 def guess_for_all(x, fold, tile, holds, all_kept):
-    """Keep the largest elements in some chunks, or the largest beside what is held out: the pivots of all pieces."""
+    """Keep the largest elements in some chunks, or the largest beside what is held out: the pivots of all pieces.
+
+    A single one has its own guess.
+    """
+    if fold.pieces == 1:
+        return
     kept, columns = kept_of(all_kept, fold.pieces, fold), fold.plane.count
     numbers, room = kept.numbers, kept.room
     slots, last = slots_of(numbers, fold.strip), last_column(x, fold.strip)

@@ -22,7 +22,7 @@ GUESS, SUM, UNITE, WRITE = 1, 2, 4, 8  # stages: what a kernel does with the pie
 ALL = GUESS + SUM + UNITE + WRITE  # ... with some planes
 
 #: Columns of a plane as it is, and folded, as strips; the whole rows of the latter, and the elements that are left; the
-#: pieces, the rows of each, how many columns apart those of two are kept, and the room for a number of all of them.
+#: pieces, the rows of each, how many columns apart those of two are kept, and the room for a number of all and a guess.
 Fold = collections.namedtuple("Fold", "plane strip rows rest pieces piece_rows pitch room")
 
 
@@ -33,7 +33,7 @@ def fold_of(n, inner, width, lanes):
     pieces = max(1, min(PIECES, rows * width // PIECE, rows // PIECE_ROWS))
     piece_rows = max(1, -(-rows // (pieces * CHUNK))) * CHUNK
     pieces = max(1, -(-rows // piece_rows))
-    pitch = width + 2 * lanes  # and as much for what is guessed
+    pitch = width + 2 * lanes
     plane, strip = Strip(0, 1, 0, inner), Strip(0, 1, 0, width)
     return Fold(plane, strip, rows, n * inner - rows * width, pieces, piece_rows, pitch, (pieces + 1) * pitch)
 
@@ -59,19 +59,6 @@ def kept_of(kept, piece, fold):
     """Return what is kept of a piece."""
     place = piece * fold.pitch
     return Kept(pointer_behind(kept.numbers, place), pointer_behind(kept.sums, place), kept.room)
-
-
-@inline
-def room_of_tile(x, fold, chunks):
-    """Return the room for chunks of rows, a second one for terms that no one reads."""
-    return chunks * CHUNK * (fold.strip.count + 2 * lanes(x))
-
-
-@inline
-def tile_in(tile_room, fold):
-    """Return the matrix of these rows."""
-    numbers = pointer_to(tile_room)
-    return Matrix(numbers, 0, fold.strip.count, fold.strip.count + 2 * lanes(numbers))
 
 
 @inline
@@ -120,6 +107,7 @@ def room_for_folds(x, n, inner, width, notes, keeps, chunks):
     """
     fold = fold_of(n, inner, width, lanes(x))
     own_notes = empty_wide(0 if notes else size_of_notes(fold, choose(x, 4, 8), keeps))
-    tile_room = empty(x, room_of_tile(x, fold, chunks))
+    tile_room = empty(x, chunks * CHUNK * fold.pitch)
     kept, magics = notes_at(x, notes or address_of(pointer_to(own_notes)), fold)
-    return fold, own_notes, tile_room, kept, magics, tile_in(tile_room, fold)
+    tile = Matrix(pointer_to(tile_room), 0, fold.strip.count, fold.pitch)
+    return fold, own_notes, tile_room, kept, magics, tile

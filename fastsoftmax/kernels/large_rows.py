@@ -28,7 +28,7 @@ from fastsoftmax.kernels.row_sums import (
     sum_rows,
 )
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, keep_logarithms
-from fastsoftmax.kernels.waiting_row import SPARE, waiting_row_if, write_rest, write_shared
+from fastsoftmax.kernels.waiting_row import SPARE, finish_row, waiting_row_if, write_shared
 from fastsoftmax.simd import (
     empty,
     empty_like,
@@ -80,10 +80,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
                 before,
             )  # fmt: skip
             is_careful = math.isnan(kept[TOTAL])
-        if waits:
-            shared = write_rest(before, n, written_meanwhile(x, n, is_careful), border, shared)
-        else:
-            shared = write_shared(border, shared, out, to)
+        shared = finish_row(waits, before, n, written_meanwhile(x, n, is_careful), border, shared, out, to)
         waits = not is_careful
         if waits:
             store(terms, j + n - 4 * lanes(x), load_group(kept, ENDS))
@@ -119,10 +116,7 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             )  # fmt: skip
             keep_logarithms(kept)
             is_careful = math.isnan(kept[LOG_OTHERS])
-        if waits:
-            shared = write_rest(before, n, written_meanwhile(x, n, is_careful), border, shared)
-        else:
-            shared = write_shared(border, shared, out, to)
+        shared = finish_row(waits, before, n, written_meanwhile(x, n, is_careful), border, shared, out, to)
         waits = not is_careful
         if waits:
             log_others, log_others_low = float(kept[LOG_OTHERS]), float(kept[LOG_OTHERS_LOW])

@@ -28,7 +28,7 @@ from fastsoftmax.kernels.narrow import (
 from fastsoftmax.kernels.narrow_near_zero import place_of, set_aside, write_near_zero
 from fastsoftmax.kernels.narrow_sums import log_of_sums, pivots_for, sum_around_peaks, sum_terms_of_rows
 from fastsoftmax.kernels.row_results import share
-from fastsoftmax.kernels.strips import Matrix, Strip, part_of, strip_of
+from fastsoftmax.kernels.strips import Matrix, Strip, part_of, store_vector, strip_of
 from fastsoftmax.kernels.tiles import into_column
 from fastsoftmax.simd import (
     WIDE,
@@ -51,7 +51,6 @@ from fastsoftmax.simd import (
     splat,
     store,
     store_first,
-    store_past_caches,
     to_aligned,
     wait_for_stores,
 )
@@ -127,15 +126,6 @@ def load_tile(x, columns, n, out, asks, tile):
         store(tile, width * i, v)
         maximum = larger(v, maximum)
     return maximum
-
-
-@inline
-def store_vector(out, to, v, past_caches):
-    """Write a vector, past the caches if that is wanted."""
-    if past_caches:
-        store_past_caches(out, to, v)
-    else:
-        store(out, to, v)
 
 
 @inline

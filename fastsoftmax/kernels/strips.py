@@ -120,12 +120,19 @@ def load_columns(x, index, count):
 
 
 @inline
-def store_columns(out, index, value, count, past_caches):
-    """Write the first `count` lanes of a vector, or all if that is None: past the caches if wanted (or None)."""
-    if count is None and past_caches is not None and past_caches:
+def store_vector(out, index, value, past_caches):
+    """Write a vector, past the caches if that is wanted; never with None."""
+    if past_caches is not None and past_caches:
         store_past_caches(out, index, value)
-    elif count is None:
+    else:
         store(out, index, value)
+
+
+@inline
+def store_columns(out, index, value, count, past_caches):
+    """Write the first `count` lanes of a vector, or all, as `store_vector` does, if that is None."""
+    if count is None:
+        store_vector(out, index, value, past_caches)
     else:
         store_first(out, index, value, count)
 

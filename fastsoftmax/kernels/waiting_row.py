@@ -80,6 +80,12 @@ def write_shared(border, shared, out, end):
 
 
 @inline
+def finish_row(waits, row, n, written, border, shared, out, to):
+    """Do what is left of a row that waits, as `write_rest`; if none does, write what rows before share with out[to]."""
+    return write_rest(row, n, written, border, shared) if waits else write_shared(border, shared, out, to)
+
+
+@inline
 def write_at_once(row, n, border):
     """Write a row of n elements that does not wait; `border` is room for two vectors."""
     write_shared(border, write_rest(row, n, 0, border, 0), row.out, row.to + n)
