@@ -56,24 +56,29 @@ def reads(dtype: np.dtype[Any], textbook: Any = None) -> bool:
     return dtype in arrays.NATIVE or (textbook is None and is_half and dtype.isnative)
 
 
-def row_kernels(op: str, many: int, n: int, compute_type: str, is_large: bool = False) -> Any:
-    """Return the module of kernels for so many rows of n elements, whose results go past the caches if it `is_large`.
+def is_large(elements: int, dtype: np.dtype[Any]) -> bool:
+    """Tell whether so many are more than caches have room for, beside as many others."""
+    return elements * dtype.itemsize >= PAST_CACHES
+
+
+def row_kernels(op: str, many: int, n: int, compute_type: str, past_caches: bool = False) -> Any:
+    """Return the module of kernels for so many rows of n elements, which write `past_caches` if that is wanted.
 
     But narrow rows never do.
     """
     is_narrow, is_short = narrow.is_narrow(many, n, compute_type), short_rows.is_short(many, n, compute_type)
     if is_short and not (is_narrow and op == "logsumexp"):  # of which nothing must be transposed back
-        return large_short_rows if is_large else short_rows
+        return large_short_rows if past_caches else short_rows
     if is_narrow:
         return narrow
-    return large_rows if is_large and n >= large_rows.LEAST else rows
+    return large_rows if past_caches and n >= large_rows.LEAST else rows
 
 
 def are_short(op: str, n: int, in_all: int, dtype: np.dtype[Any], pitches: tuple[int, ...], in_place: bool) -> bool:
     """Tell whether columns of n elements, rows so far apart, are to be done as narrow rows."""
     bytes_apart = [pitch * dtype.itemsize for pitch in pitches]
     limit = SHORT[op]
-    if n * in_all * dtype.itemsize >= PAST_CACHES:
+    if is_large(n * in_all, dtype):
         in_lines = bool(bytes_apart) and all(apart % LINE == 0 and apart % CROWDED for apart in bytes_apart)
         past_caches = in_lines and op != "logsumexp" and not in_place
         limit = SHORT_PAST_CACHES if past_caches else min(limit, SHORT_IF_LARGE)
@@ -104,7 +109,7 @@ def are_folded(op: str, n: int, inner: int, dtype: np.dtype[Any], pitches: tuple
     if any(pitch != inner for pitch in pitches):
         return False
     if inner >= NARROWEST:  # that threads can share them
-        is_crowded = inner * dtype.itemsize % 256 == 0 and n * inner * dtype.itemsize < PAST_CACHES
+        is_crowded = inner * dtype.itemsize % 256 == 0 and not is_large(n * inner, dtype)
         return inner <= MOST_FOLDED[op] and n * inner >= LEAST_FOLDED_WIDE and not is_crowded
     least = min(least for columns, least in LEAST_FOLDED.items() if inner <= columns)
     return n * inner >= (min(least, LEAST_FOLDED_SOFTMAX) if op == "softmax" else least)
@@ -132,10 +137,8 @@ def has_room_for_terms(kernels: Any, inner: int, pitches: tuple[int, int], dtype
 
     Not where a cache finds the same place for all elements of a column; nor are narrow planes worth it, but folded.
     """
-    if kernels is folded_columns:
-        return dtype in arrays.NATIVE
     collide = any(pitch * dtype.itemsize % 4096 == 0 for pitch in pitches)
-    return dtype in arrays.NATIVE and inner >= NARROWEST and not collide
+    return dtype in arrays.NATIVE and (kernels is folded_columns or (inner >= NARROWEST and not collide))
 
 
 def strips(
@@ -188,6 +191,7 @@ def cut_columns(
     kernels = kernels or column_kernels(op, n, inner, in_all, dtype, pitches, in_place)
     in_out = op == "softmax" and not in_place and has_room_for_terms(kernels, inner, pitches, dtype)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
-    is_large = not in_place and n * in_all * dtype.itemsize >= PAST_CACHES
-    past_caches = kernels is short_columns or (kernels is folded_columns and op == "log_softmax")
-    return kernels, (width, tile_rows, int(is_large if past_caches else in_out)), blocks
+    flag = in_out
+    if kernels is short_columns or (kernels is folded_columns and op == "log_softmax"):
+        flag = not in_place and is_large(n * in_all, dtype)  # whether it goes past the caches
+    return kernels, (width, tile_rows, int(flag)), blocks

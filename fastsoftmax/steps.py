@@ -178,7 +178,7 @@ def _steps_of_rows(
         return None
     in_place, compute_type = out_is == OUT_IS_X, arrays.compute_name(dtype)
     is_whole = not (textbook or tuned or in_place or outer) and out_step == n
-    past_caches = is_whole and op != "logsumexp" and in_all * n * dtype.itemsize >= routes.PAST_CACHES
+    past_caches = is_whole and op != "logsumexp" and routes.is_large(in_all * n, dtype)
     kernels = textbook or tuned or routes.row_kernels(op, in_all, n, compute_type, past_caches)
     kernel, way = getattr(kernels, op + "_rows"), routes.ROWS.get(kernels, "rows")
     if textbook is None and n > LONG:
