@@ -13,16 +13,14 @@ import numpy as np
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, SOFTMAX, carefully
 from fastsoftmax.kernels.exponential import log2e_over
+from fastsoftmax.kernels.row_peaks import LOG_OTHERS, LOG_OTHERS_LOW, NO_PEAK, sum_rows_and_peaks
 from fastsoftmax.kernels.row_results import inverse_of, log_factors, log_factors_of_peak, log_share, share
 from fastsoftmax.kernels.row_sums import (
     ENDS,
     FIRST,
     KEPT_VECTORS,
-    LOG_OTHERS,
-    LOG_OTHERS_LOW,
     LOST,
     MAXIMUM,
-    NO_PEAK,
     SECOND,
     TOTAL,
     sum_rows,
@@ -76,7 +74,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
         if r < last:
             start = x_start + r * x_step
             distrusted, patience = sum_rows(
-                x, start, x_step, 1, n, terms, j, 0, True, high, low, None, temperature, kept, distrusted, patience,
+                x, start, x_step, 1, n, terms, j, 0, True, high, low, kept, distrusted, patience,
                 before,
             )  # fmt: skip
             is_careful = math.isnan(kept[TOTAL])
@@ -110,8 +108,8 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
         before = waiting_row_if(waits, log_share, factors, x, start - x_step * waits, out, to, n, nowhere)
         is_careful = True
         if r < last:
-            distrusted, patience = sum_rows(
-                x, start, x_step, 1, n, None, 0, 0, None, high, low, True, temperature, kept, distrusted, patience,
+            distrusted, patience = sum_rows_and_peaks(
+                x, start, x_step, 1, n, None, 0, 0, high, low, temperature, kept, distrusted, patience,
                 before,
             )  # fmt: skip
             keep_logarithms(kept)

@@ -26,15 +26,7 @@ from fastsoftmax.kernels.pivot import (
     sum_exponentials,
     two_largest,
 )
-from fastsoftmax.kernels.row_results import (
-    inverse_of,
-    log_factors,
-    log_share,
-    share,
-    subtract_log_sum,
-    subtract_peak,
-)
-from fastsoftmax.kernels.row_sums import (
+from fastsoftmax.kernels.row_peaks import (
     LARGE_SHARE,
     MOST_OTHERS,
     NO_PEAK,
@@ -42,6 +34,14 @@ from fastsoftmax.kernels.row_sums import (
     below_peak,
     log1p_of,
     others_over_peak,
+)
+from fastsoftmax.kernels.row_results import (
+    inverse_of,
+    log_factors,
+    log_share,
+    share,
+    subtract_log_sum,
+    subtract_peak,
 )
 from fastsoftmax.kernels.rows import TINY
 from fastsoftmax.kernels.waiting_row import waiting_row, write_at_once

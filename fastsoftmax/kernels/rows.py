@@ -19,16 +19,14 @@ from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP_OF_ROWS, NEAR_ZERO, SOFTMAX, carefully
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.logarithm import log_and_rest
+from fastsoftmax.kernels.row_peaks import LOG_OTHERS, LOG_OTHERS_LOW, NO_PEAK, sum_rows_and_peaks
 from fastsoftmax.kernels.row_results import inverse_of, scale_terms, subtract_log_sum, subtract_peak
 from fastsoftmax.kernels.row_sums import (
     ENDS,
     FIRST,
     KEPT_VECTORS,
-    LOG_OTHERS,
-    LOG_OTHERS_LOW,
     LOST,
     MAXIMUM,
-    NO_PEAK,
     PIVOT,
     SECOND,
     TOTAL,
@@ -69,7 +67,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
     have it.
     """
     left = 0
-    together = rows_together(x, n, True)
+    together = rows_together(x, n)
     room = room_for_terms(out, together * n, out_is)
     x, out = pointer_to(x), pointer_to(out)
     terms, in_out = terms_in(room, out)
@@ -83,7 +81,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
         start, to = x_start + r * x_step, out_start + r * out_step
         j = to * in_out
         distrusted, patience = sum_rows(
-            x, start, x_step, rows, n, terms, j, j_step, True, high, low, None, temperature, kept, distrusted, patience
+            x, start, x_step, rows, n, terms, j, j_step, True, high, low, kept, distrusted, patience
         )
         for k in range(rows):
             place, write_to = start + k * x_step, to + k * out_step
@@ -110,7 +108,7 @@ def keep_logarithms(kept):
 def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write log_softmax of the rows first to last, which lie as in `softmax_rows`."""
     left = 0
-    together = rows_together(x, n, False)
+    together = rows_together(x, n)
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
@@ -118,8 +116,8 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
     for r in range(first, last, together):
         rows = min(together, last - r)
         start, to = x_start + r * x_step, out_start + r * out_step
-        distrusted, patience = sum_rows(
-            x, start, x_step, rows, n, out, to, out_step, None, high, low, True, temperature, kept, distrusted, patience
+        distrusted, patience = sum_rows_and_peaks(
+            x, start, x_step, rows, n, out, to, out_step, high, low, temperature, kept, distrusted, patience
         )
         keep_logarithms(kept)
         for k in range(rows):
@@ -155,7 +153,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     x, out = pointer_to(x), pointer_to(out)
     kept = scratch(x, KEPT_VECTORS)
     high, low = log2e_over(x, temperature)
-    distrusted, patience, together = 0, 1, rows_together(x, n, True)
+    distrusted, patience, together = 0, 1, rows_together(x, n)
     r, expects_delicate = first, False
     while r < last:
         start = x_start + r * x_step
@@ -168,7 +166,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
                 continue
         rows = min(together, last - r)
         distrusted, patience = sum_rows(
-            x, start, x_step, rows, n, None, 0, 0, None, high, low, None, temperature, kept, distrusted, patience
+            x, start, x_step, rows, n, None, 0, 0, None, high, low, kept, distrusted, patience
         )
         keep_logarithms(kept)
         for k in range(rows):

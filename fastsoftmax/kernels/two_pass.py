@@ -23,6 +23,7 @@ from fastsoftmax.kernels.exponential import (
 )
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
 from fastsoftmax.kernels.pivot import FEW_GROUPS, MAX_GUESS, MAX_PIVOT
+from fastsoftmax.kernels.row_peaks import LARGE_SHARE
 from fastsoftmax.kernels.row_results import (
     inverse_of,
     lift,
@@ -32,7 +33,6 @@ from fastsoftmax.kernels.row_results import (
     share,
     shrunk,
 )
-from fastsoftmax.kernels.row_sums import LARGE_SHARE
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, is_delicate
 from fastsoftmax.kernels.textbook import part, put
 from fastsoftmax.simd import (

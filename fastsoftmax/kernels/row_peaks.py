@@ -1,0 +1,268 @@
+"""Sums of rows for log_softmax, where one element may hold most of the sum: a peak.
+
+The logarithm of such a sum is log(1 + others), which wants the sum of the others by itself. They are summed with the
+largest counted as the second largest, and that is taken off. Where the ends of a row vary so much that it may well have
+a peak, or a row before had one, the two largest are looked for at once; else where a plain sum shows that there may be
+one, or its pivot does not suit. How a row is summed in the end depends on it alone.
+"""
+
+import math
+
+import numpy as np
+
+from fastsoftmax.jit import inline
+from fastsoftmax.kernels.exponential import (
+    MAGIC_DOUBLE,
+    add_exactly,
+    add_smaller,
+    exponential,
+    factored_exponential,
+    log2e_wide,
+    magic_number,
+)
+from fastsoftmax.kernels.extended import exponential_in_parts
+from fastsoftmax.kernels.logarithm import log1p_in_parts, log1p_of_single
+from fastsoftmax.kernels.pivot import add_up, guess_pivot, pivot_for, sum_exponentials, two_largest
+from fastsoftmax.kernels.row_results import lowest_of
+from fastsoftmax.kernels.row_sums import (
+    ENDS,
+    LOST,
+    MAXIMUM,
+    PIVOT,
+    TOGETHER,
+    TOTAL,
+    distrust_more,
+    is_far_above,
+    keep,
+    keep_in_two_parts,
+    keep_vectors,
+    recall_sums,
+    vectors_of,
+)
+from fastsoftmax.simd import (
+    any_set,
+    choose,
+    fma,
+    lanes,
+    largest,
+    ldexp_small,
+    load,
+    load_wide,
+    select,
+    smaller,
+    splat,
+    splat_wide,
+    store,
+)
+
+MAX_SPREAD_BESIDE_PEAK = 24  # exponents that the ends of a row span at most, or it may well have a peak
+LARGE_SHARE = 0.8  # of the sum: a row may have a peak where the large part of a term, at least 0.95 of it, holds more
+MOST_OTHERS = 0.136  # in units of an element: it is a peak, and holds 0.88, where all others are no more than that
+PEAK_GAP = 1.99  # how far a peak is above any other at least: a little less than log(1 / MOST_OTHERS)
+
+MOST_LOG = math.log1p(MOST_OTHERS)
+
+# What is kept of rows beside what `row_sums` names: the second largest element, the logarithm, the pivot of a plain
+# sum, whether the ends vary, and how a row is yet to be summed. The terms are whole vectors, where no ends are kept.
+NEXT, LOG_OTHERS, LOG_OTHERS_LOW, GUESS, VARIES, TO_DO = (TOGETHER * k for k in range(6, 12))
+TERM, TERM_LOW = ENDS, ENDS + 2 * TOGETHER
+DONE, PLAINLY, AROUND_PEAK = range(3)
+MOST_EXPONENTS = 900.0  # of a peak's term: beside more the others are nothing
+NO_PEAK = -1.0  # in place of the logarithm of a peaked row's sum, in units of the peak
+
+
+@inline
+def term(x, value, pivot, high, low):
+    """Return what `sum_exponentials` adds for an element of this value, in two parts."""
+    magic, high, low = splat(x, magic_number(x, pivot)), splat(x, high), splat(x, low)
+    large, a, b, _ = factored_exponential(splat(x, value), high, low, magic)
+    return float(largest(large)), float(largest(a)) * float(largest(b))
+
+
+@inline
+def power(x, value, pivot, temperature):
+    """Return e^(value / temperature) · 2^-pivot as two float64 that have far more than the precision of x."""
+    if choose(x, 1, 0):
+        high, low = log2e_wide(temperature)
+        magic = MAGIC_DOUBLE + 8.0 * (1023.0 - pivot)
+        e, _, _, _ = exponential(splat_wide(value), 8.0 * high, 8.0 * low, magic)
+        return float(largest(e)), 0.0
+    return exponential_in_parts(value, pivot, temperature)
+
+
+@inline
+def below_peak(maximum, second):
+    """Return as what the largest element counts where the others are summed."""
+    return second if second > -math.inf else maximum
+
+
+@inline
+def others_over_peak(x, total, lost, maximum, second, high, low, temperature):
+    """Return the sum of all but the largest element in units of it, in two parts.
+
+    It comes from the sum of all, the largest counted as `below_peak` says, which is taken off.
+    """
+    limit = below_peak(maximum, second)
+    pivot, rest_pivot = pivot_for(x, maximum, high), pivot_for(x, limit, high)
+    large, small = term(x, limit, rest_pivot, high, low)
+    rest, lost = add_smaller(*add_exactly(total, lost - small, -large))
+    if second == -math.inf:
+        rest, lost = 0.0, 0.0
+    peak, peak_low = power(x, maximum, pivot, temperature)
+    others = rest / peak
+    others_low = (fma(-others, peak, rest) + (lost - others * peak_low)) / peak
+    gap = max(rest_pivot - pivot, -1600.0)  # in two steps: 2^gap itself may be smaller than any number
+    half = np.rint(0.5 * gap)
+    others = ldexp_small(ldexp_small(others, half), gap - half)
+    others_low = ldexp_small(ldexp_small(others_low, half), gap - half)
+    return others, others_low
+
+
+@inline
+def log1p_of(x, value, lost):
+    """Return log(1 + value + lost) as two float64 that have far more than the precision of x."""
+    if choose(x, 1, 0):
+        return float(largest(log1p_of_single(splat_wide(value + lost)))), 0.0
+    return log1p_in_parts(value, lost)
+
+
+@inline
+def keep_logarithms_of_single(x, kept, high, low, temperature):
+    """Keep log(1 + others) of all rows that were summed around their peaks, for float32 and narrower types."""
+    is_alone = load(kept, NEXT) < lowest_of(x)
+    limit = select(is_alone, load(kept, MAXIMUM), load(kept, NEXT))
+    large, a, b, _ = factored_exponential(limit, splat(x, high), splat(x, low), magic_number(x, load(kept, PIVOT)))
+    store(kept, TERM, large)
+    store(kept, TERM_LOW, a * b)
+    wide_high, wide_low = log2e_wide(temperature)
+    pivot = load_wide(kept, PIVOT)
+    magic = MAGIC_DOUBLE + 8.0 * (1023.0 - pivot)
+    most = (pivot + MOST_EXPONENTS) / wide_high
+    peak, _, _, _ = exponential(smaller(most, load_wide(kept, MAXIMUM)), 8.0 * wide_high, 8.0 * wide_low, magic)
+    others = (load_wide(kept, TOTAL) - load_wide(kept, TERM)) + (load_wide(kept, LOST) - load_wide(kept, TERM_LOW))
+    others = select(load_wide(kept, NEXT) < lowest_of(x), others * 0.0, others)
+    is_peaked = load_wide(kept, TO_DO) == AROUND_PEAK
+    log = select(is_peaked, log1p_of_single(others / peak), load_wide(kept, LOG_OTHERS))
+    keep_in_two_parts(kept, LOG_OTHERS, LOG_OTHERS_LOW, log, select(is_peaked, 0.0, load_wide(kept, LOG_OTHERS_LOW)))
+
+
+@inline
+def keep_logarithms_of_others(x, rows, kept, high, low, temperature):
+    """Keep log(1 + others) of the rows that were summed around their peaks, the others in units of these."""
+    if choose(x, 1, 0):
+        keep_logarithms_of_single(x, kept, high, low, temperature)
+        return
+    for k in range(rows):
+        if kept[TO_DO + k] == AROUND_PEAK:
+            total, lost = float(kept[TOTAL + k]), float(kept[LOST + k])
+            maximum, second = float(kept[MAXIMUM + k]), float(kept[NEXT + k])
+            kept[LOG_OTHERS + k] = math.nan
+            if not math.isnan(total):
+                others, rest = others_over_peak(x, total, lost, maximum, second, high, low, temperature)
+                kept[LOG_OTHERS + k], kept[LOG_OTHERS_LOW + k] = log1p_of(x, others, rest)
+
+
+@inline
+def look_at(x, start, n, high, temperature, kept, k, guess_fails):
+    """Keep the two largest elements of row k and how it is to be summed, with which pivot."""
+    maximum, second = two_largest(x, start, n)
+    kept[MAXIMUM + k], kept[NEXT + k] = maximum, second
+    pivot = pivot_for(x, maximum, high)
+    if guess_fails or is_far_above(x, maximum, float(kept[GUESS + k]), high):
+        kept[GUESS + k] = pivot
+    if math.isnan(pivot) or (maximum - second) * (1.0 / temperature) < PEAK_GAP:
+        kept[TO_DO + k], kept[PIVOT + k] = PLAINLY, kept[GUESS + k]
+    else:
+        kept[TO_DO + k], kept[PIVOT + k] = AROUND_PEAK, pivot_for(x, below_peak(maximum, second), high)
+
+
+@inline
+def sum_as_told(x, start, step, rows, n, out, to, to_step, high, low, kept, meanwhile):
+    """Sum the rows that are to be summed; a sum is NaN if its pivot does not suit."""
+    for k in range(rows):
+        if kept[TO_DO + k] == DONE:
+            continue
+        place, write_to, pivot, peak = start + k * step, to + k * to_step, float(kept[PIVOT + k]), splat(x, 0.0)
+        if kept[TO_DO + k] == PLAINLY:
+            sums, peak, suits, reaches, _ = sum_exponentials(
+                x, place, n, out, write_to, None, pivot, high, low, None, True, meanwhile
+            )
+            suits = suits and reaches
+        else:
+            limit = below_peak(float(kept[MAXIMUM + k]), float(kept[NEXT + k]))
+            sums, _, suits, _, _ = sum_exponentials(
+                x, place, n, out, write_to, None, pivot, high, low, limit, None, meanwhile
+            )
+        keep(x, kept, TOTAL + k, sums.total if suits else math.nan, sums.lost)
+        keep_vectors(x, kept, k, sums)
+        store(kept, vectors_of(x, k) + 3 * lanes(x), peak)
+
+
+@inline
+def add_up_all(x, rows, kept):
+    """Add the lanes of all sums, and keep NO_PEAK for those that will do; tell whether one is around a peak."""
+    is_one_around_peak = False
+    for k in range(rows):
+        if kept[TO_DO + k] == DONE:
+            continue
+        total, lost = add_up(recall_sums(x, kept, k))
+        keep(x, kept, TOTAL + k, total, lost)
+        if kept[TO_DO + k] == AROUND_PEAK:
+            is_one_around_peak = True
+        else:
+            peak, is_known = load(kept, vectors_of(x, k) + 3 * lanes(x)), not math.isnan(kept[MAXIMUM + k])
+            will_do = is_known or not any_set(peak >= LARGE_SHARE * total)
+            kept[LOG_OTHERS + k] = NO_PEAK if will_do and not math.isnan(total) else math.nan
+    return is_one_around_peak
+
+
+@inline
+def judge(x, start, n, high, temperature, kept, k):
+    """Keep how row k is to be summed next; return whether the first sum would not do, so that it was looked at."""
+    what, log, fails = kept[TO_DO + k], kept[LOG_OTHERS + k], math.isnan(kept[TOTAL + k])
+    kept[TO_DO + k] = DONE
+    if what == AROUND_PEAK:
+        if log > MOST_LOG and kept[VARIES + k] == 0.0:  # it is none
+            kept[TO_DO + k], kept[PIVOT + k] = PLAINLY, kept[GUESS + k]
+        return False
+    if what == DONE or log == NO_PEAK:
+        return False
+    if math.isnan(kept[MAXIMUM + k]):
+        look_at(x, start, n, high, temperature, kept, k, fails)
+        if kept[TO_DO + k] == PLAINLY and not fails:
+            kept[TO_DO + k], kept[LOG_OTHERS + k] = DONE, NO_PEAK
+        return True
+    pivot = pivot_for(x, float(kept[MAXIMUM + k]), high)
+    if pivot < kept[PIVOT + k] or pivot > kept[PIVOT + k]:
+        kept[TO_DO + k], kept[PIVOT + k] = PLAINLY, pivot
+    return False
+
+
+@inline
+def sum_rows_and_peaks(
+    x, start, step, rows, n, out, to, to_step, high, low, temperature, kept, distrusted, patience, meanwhile=None
+):
+    """Keep the sums of rows, or of one with a peak that, and the logarithm of the sum in units of it.
+
+    Of other rows the logarithm is NO_PEAK, of those that no pivot suits NaN. Where the sums will be written to is asked
+    for. The two largest elements of the first `distrusted` rows are looked for at once; what is returned, and the rest,
+    is as in `row_sums.sum_rows`.
+    """
+    for k in range(rows):
+        place = start + k * step
+        kept[GUESS + k], varies = guess_pivot(x, place, n, n // 16, high, MAX_SPREAD_BESIDE_PEAK)
+        kept[VARIES + k], kept[MAXIMUM + k] = varies, math.nan
+        kept[TO_DO + k], kept[PIVOT + k] = PLAINLY, kept[GUESS + k]
+        if varies or k < distrusted:
+            look_at(x, place, n, high, temperature, kept, k, varies)
+    pending = True
+    while pending:
+        sum_as_told(x, start, step, rows, n, out, to, to_step, high, low, kept, meanwhile)
+        if add_up_all(x, rows, kept):
+            keep_logarithms_of_others(x, rows, kept, high, low, temperature)
+        pending = False
+        for k in range(rows):
+            if judge(x, start + k * step, n, high, temperature, kept, k):
+                distrusted, patience = distrust_more(distrusted, patience, k)
+            pending |= kept[TO_DO + k] != DONE
+    return distrusted - rows, patience
