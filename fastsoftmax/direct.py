@@ -35,7 +35,9 @@ class Plan(NamedTuple):
     shape: tuple[int, ...]
     """That of the result."""
     make: layouts.Maker
-    """Makes a result of a shape and type."""
+    """Makes a result of a shape and type, ..."""
+    is_beside: bool
+    """... and beside x, if that is true."""
     is_large: bool
     """Whether threads would share the work."""
     steps: Callable[[int], Any]
@@ -55,13 +57,13 @@ def compute(op: str, x: Array, axis: Any, out: Any, temperature: Any = ONE, keep
         plan = _plan(op, x.shape, x.strides, axis, x.dtype, keepdims)
         if plan is None:
             return None
-        run, shape, make, is_large, steps = plan
-        result = make(shape, x.dtype)
+        run, shape, make, is_beside, is_large, steps = plan
+        result = make(shape, x.dtype, x) if is_beside else make(shape, x.dtype)
     elif _suits(out, x):
         plan = _plan(op, x.shape, x.strides, axis, x.dtype, keepdims, out.strides, out is x)
         if plan is None or out.shape != plan.shape:
             return None
-        run, shape, make, is_large, steps = plan
+        run, shape, make, is_beside, is_large, steps = plan
         result = out
     else:
         return None
@@ -115,5 +117,6 @@ def _plan(
     steps = steps_of(1)
     if steps is None:
         return None
-    run, make = steps.runner(dtype), layouts.maker_of(result, order)
-    return Plan(run, result, make, size >= THREADED, steps_of)
+    is_beside = steps.in_lines and op != "logsumexp" and size >= layouts.LARGE_BESIDE
+    make = layouts.maker_of(result, order, is_beside)
+    return Plan(steps.runner(dtype), result, make, is_beside, size >= THREADED, steps_of)

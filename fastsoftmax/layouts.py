@@ -14,10 +14,12 @@ import numpy as np
 from fastsoftmax import recycled
 from fastsoftmax.arrays import Array
 
-Maker = Callable[[tuple[int, ...], Any], Array]  #: makes an array of a shape and type
+Maker = Callable[..., Array]  #: makes an array of a shape and type, and maybe beside another
 
 PAGE = 4096  #: bytes
+LINE = 64  #: bytes
 LARGE = 2**18  #: elements from which on it matters where in a page a result begins
+LARGE_BESIDE = 2**16  #: ... or where in a line, as it does with columns
 
 
 def base_of(a: Array) -> Array:
@@ -64,8 +66,8 @@ def collapse(dims: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     return merged
 
 
-def mid_page(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an uninitialised array that begins in the middle of a page.
+def mid_page(shape: tuple[int, ...], dtype: np.dtype[Any], beside: Array | None = None) -> Array:
+    """Return an uninitialised array that begins in the middle of a page, as far behind a line as `beside`, if given.
 
     np.empty begins a large one 16 bytes behind the beginning of a page. Then each vector lies on two cache lines, and
     what is stored has nearly the place in its page that the next load has, which therefore waits: softmax would take 8
@@ -73,7 +75,8 @@ def mid_page(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """
     room = recycled.room_for(math.prod(shape) * dtype.itemsize + PAGE)
     place = ctypes.addressof(ctypes.c_char.from_buffer(room.data))
-    result: Array = np.ndarray(shape, dtype, room, (PAGE // 2 - place) % PAGE)
+    wanted = PAGE // 2 if beside is None else PAGE // 2 + beside.ctypes.data % LINE
+    result: Array = np.ndarray(shape, dtype, room, (wanted - place) % PAGE)
     return result
 
 
@@ -95,13 +98,16 @@ def strides_in(order: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...
     return tuple(strides.values())
 
 
-def maker_of(shape: tuple[int, ...], order: tuple[int, ...]) -> Maker:
-    """Return what makes an uninitialised array of this shape, its axes in this order: called with it, and a type."""
-    make = mid_page if math.prod(shape) >= LARGE else np.empty
+def maker_of(shape: tuple[int, ...], order: tuple[int, ...], is_beside: bool = False) -> Maker:
+    """Return what makes an uninitialised array of this shape, its axes in this order.
+
+    It is called with the shape, a type, and if it `is_beside` another, with that: see `mid_page`.
+    """
+    make: Maker = mid_page if is_beside or math.prod(shape) >= LARGE else np.empty
     if order == tuple(range(len(shape))):
         return make
     ordered, back = tuple(shape[a] for a in order), tuple(order.index(a) for a in range(len(order)))
-    return lambda _, dtype: make(ordered, dtype).transpose(back)
+    return lambda _, *others: make(ordered, *others).transpose(back)
 
 
 def fresh(x: Array, without: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

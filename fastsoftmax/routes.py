@@ -30,6 +30,7 @@ NARROWEST = 64  # columns of a plane that do not share a strip with those of oth
 SHORT = {"softmax": 200, "log_softmax": 64, "logsumexp": 32}  # elements at most of columns done as narrow rows are, ...
 SHORT_IF_LARGE = 32  # ... of large results, longer pieces of rows suit memory, ...
 SHORT_PAST_CACHES, LINE, CROWDED = 200, 64, 512  # ... unless they go past caches: whole lines, not many in one place
+LEAST_IN_LINES = 2**10  # bytes of a row from which on it pays that vectors are whole lines
 SHORT_IF_COLLIDING, COLLIDING = 24, 1024  # ... and where a multiple of so many bytes is between: a cache has no room
 FOLDED = 512  # bytes of a row of a folded matrix at most; half of them in a small one, ...
 SMALL_FOLDED = 2**14  # ... of less elements than this; twice as many where they make no whole vectors
@@ -37,7 +38,8 @@ LEAST_FOLDED = {8: 2**10, 24: 6000, 63: 2**20}  # elements of a folded matrix at
 LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
 LEAST_FOLDED_WIDE = 2**20  # ... and of more columns, at most so many:
 MOST_FOLDED = {"softmax": 1024, "log_softmax": 512, "logsumexp": 63}
-PAST_CACHES = 2**24  # bytes of a result: from there on all but narrow rows go past the caches, and short columns
+PAST_CACHES = 2**24  # bytes of a result: from there on all but narrow rows go past the caches, ...
+COLUMNS_PAST_CACHES = 2**23  # ... and short columns, which others reach for in steps too large for a cache, from here
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 
 ROWS = {
@@ -132,6 +134,15 @@ def column_kernels(
     return folded_columns if are_folded(op, n, inner, dtype, known) else columns
 
 
+def are_in_lines(kernels: Any, inner: int, pitches: tuple[int, int], dtype: np.dtype[Any]) -> bool:
+    """Tell whether vectors of columns can all be whole cache lines, in x and in the result, behind a few columns.
+
+    If the first element of both has the same place in its line, that is.
+    """
+    is_regular = all(pitch * dtype.itemsize % LINE == 0 for pitch in pitches)
+    return kernels is not folded_columns and is_regular and inner * dtype.itemsize >= LEAST_IN_LINES
+
+
 def has_room_for_terms(kernels: Any, inner: int, pitches: tuple[int, int], dtype: np.dtype[Any]) -> bool:
     """Tell whether softmax of columns, rows of x and of its result so far apart, should keep its terms in the result.
 
@@ -192,6 +203,7 @@ def cut_columns(
     in_out = op == "softmax" and not in_place and has_room_for_terms(kernels, inner, pitches, dtype)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
     flag = in_out
-    if kernels is short_columns or (kernels is folded_columns and op == "log_softmax"):
-        flag = not in_place and is_large(n * in_all, dtype)  # whether it goes past the caches
+    if kernels is short_columns or (kernels is folded_columns and op == "log_softmax"):  # whether it goes past caches
+        least = COLUMNS_PAST_CACHES if kernels is short_columns else PAST_CACHES
+        flag = not in_place and n * in_all * dtype.itemsize >= least
     return kernels, (width, tile_rows, int(flag)), blocks

@@ -10,7 +10,7 @@ import math
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, magic_integer, magic_number, nodes, pivot_in
 from fastsoftmax.kernels.pivot import MAX_GUESS, MAX_PIVOT, aim, hold_out, lowest_exponent
-from fastsoftmax.kernels.strips import load_rows
+from fastsoftmax.kernels.strips import column_of, load_rows, slots_of
 from fastsoftmax.simd import (
     WIDE,
     absolute,
@@ -143,16 +143,16 @@ def larger_two(v, best, second):
 
 
 @inline
-def guess_largest(source, rows, slots, last, holds, kept, high):
+def guess_largest(source, rows, strip, last, holds, kept, high):
     """Guess the largest elements of columns from some of the rows, -inf where these vary much.
 
     Unless `holds` is None, it is the second largest, since the largest is held out. Returns whether any vary much.
     """
     x, varies = kept.numbers, False
     step = (rows + SAMPLE - 1) // SAMPLE
-    for slot in range(0, slots, lanes(x)):
+    for slot in range(0, slots_of(x, strip), lanes(x)):
         best, second, least = splat(x, -math.inf), splat(x, -math.inf), splat(x, math.inf)
-        at = source.start + min(slot, last)
+        at = source.start + column_of(slot, strip, last)
         for i in range(0, rows, step):
             v = load(source.data, at + i * source.pitch)
             best, second = larger_two(v, best, second)
@@ -165,16 +165,17 @@ def guess_largest(source, rows, slots, last, holds, kept, high):
 
 
 @inline
-def look_for_largest(source, rows, slots, last, holds, kept):
+def look_for_largest(source, rows, strip, last, holds, kept):
     """Keep the largest of the columns, each as `sum_down` finds it, along the rows."""
-    x = kept.numbers
+    x, slots = kept.numbers, slots_of(kept.numbers, strip)
     for slot in range(0, slots, lanes(x)):
         keep(kept, SEEN, slot, splat(x, -math.inf))
         if holds is not None:
             keep(kept, HELD_OUT, slot, recall(kept, HELD, slot))
     for i in range(0, rows, 4):
         for slot in range(0, slots, lanes(x)):
-            v = load_rows(source.data, source.start + i * source.pitch + min(slot, last), source.pitch, rows - i)
+            at = source.start + i * source.pitch + column_of(slot, strip, last)
+            v = load_rows(source.data, at, source.pitch, rows - i)
             if holds is not None:
                 held, v = hold_out(recall(kept, HELD_OUT, slot), v)
                 keep(kept, HELD_OUT, slot, held)

@@ -20,7 +20,18 @@ from fastsoftmax.kernels.row_results import (
     times,
 )
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
-from fastsoftmax.kernels.strips import chunk_of, chunks_of, four_rows, load_columns, rows_from, slots_of, store_columns
+from fastsoftmax.kernels.strips import (
+    chunk_of,
+    chunks_of,
+    edge_of,
+    four_rows,
+    head_of_strip,
+    load_columns,
+    rows_from,
+    slots_of,
+    store_columns,
+    whole_end,
+)
 from fastsoftmax.simd import (
     WIDE,
     choose,
@@ -90,20 +101,22 @@ def write_share(terms, froms, kept, slot, out, places, j, count):
 def write_shares(terms, out, n, strip, last, magics, kept):
     """Write the terms, which may stand in `out`, divided by their sums."""
     slots, count = slots_of(kept.numbers, strip), strip.count
-    whole = count - count % lanes(out.data)
+    head, whole = head_of_strip(kept.numbers, strip), whole_end(kept.numbers, strip)
     for c in range(chunks_of(n) - 1, -1, -1):
         of_chunk = rows_from(magics, c)
-        settle(magics.data, of_chunk.start, count, last, lanes(kept.numbers))
+        settle(magics.data, of_chunk.start, strip, last, kept.numbers)
         keep_powers(kept, slots, of_chunk)
         first, rows = chunk_of(c, n)
         for p in range(strip.planes):
             slot = p * count
             for i in range(first, first + rows, 4):
                 froms, places = four_rows(terms, p, i, first + rows), four_rows(out, p, i, first + rows)
-                for j in range(0, whole, lanes(out.data)):
+                for j in range(head, whole, lanes(out.data)):
                     write_share(terms.data, froms, kept, slot + j, out.data, places, j, None)
-                if whole < count:
-                    write_share(terms.data, froms, kept, slot + whole, out.data, places, whole, count - whole)
+                for k in range(2):
+                    j, size = edge_of(kept.numbers, strip, k)
+                    if size > 0:
+                        write_share(terms.data, froms, kept, slot + j, out.data, places, j, size)
 
 
 @inline
@@ -133,15 +146,17 @@ def write_quotients(x, out, n, strip, high, low, kept):
     """Write e^x divided by the sums."""
     high, low = splat_group(kept.numbers, high), splat_group(kept.numbers, low)
     count = strip.count
-    whole = count - count % lanes(out.data)
+    head, whole = head_of_strip(kept.numbers, strip), whole_end(kept.numbers, strip)
     for p in range(strip.planes):
         slot = p * count
         for i in range((n - 1) // 4 * 4, -1, -4):
             froms, places = four_rows(x, p, i, n), four_rows(out, p, i, n)
-            for j in range(0, whole, lanes(out.data)):
+            for j in range(head, whole, lanes(out.data)):
                 write_quotient(x.data, froms, kept, slot + j, high, low, out.data, places, j, None)
-            if whole < count:
-                write_quotient(x.data, froms, kept, slot + whole, high, low, out.data, places, whole, count - whole)
+            for k in range(2):
+                j, size = edge_of(kept.numbers, strip, k)
+                if size > 0:
+                    write_quotient(x.data, froms, kept, slot + j, high, low, out.data, places, j, size)
 
 
 @inline
@@ -167,31 +182,21 @@ def subtract_logs(x, out, n, strip, temperature, kept, past_caches):
     numbers, count = kept.numbers, strip.count
     scale, scale_low = one_over(numbers, temperature)
     scale, scale_low, lowest = splat(numbers, scale), splat(numbers, scale_low), splat(numbers, lowest_of(numbers))
-    whole = count - count % lanes(numbers)
+    head, whole = head_of_strip(numbers, strip), whole_end(numbers, strip)
     for p in range(strip.planes):
         slot = p * count
         for i in range((n - 1) // 4 * 4, -1, -4):
             froms, places = four_rows(x, p, i, n), four_rows(out, p, i, n)
-            for j in range(0, whole, lanes(numbers)):
+            for j in range(head, whole, lanes(numbers)):
                 write_log_share(
                     x.data, froms, kept, slot + j, out.data, places, j, None, scale, scale_low, lowest, past_caches
                 )
-            if whole < count:
-                rest = count - whole
-                write_log_share(
-                    x.data,
-                    froms,
-                    kept,
-                    slot + whole,
-                    out.data,
-                    places,
-                    whole,
-                    rest,
-                    scale,
-                    scale_low,
-                    lowest,
-                    past_caches,
-                )
+            for k in range(2):
+                j, size = edge_of(numbers, strip, k)
+                if size > 0:
+                    write_log_share(
+                        x.data, froms, kept, slot + j, out.data, places, j, size, scale, scale_low, lowest, past_caches
+                    )
 
 
 # --- columns that the fast way cannot do ----------------------------------------------------------------------------

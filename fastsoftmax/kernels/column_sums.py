@@ -47,6 +47,7 @@ from fastsoftmax.kernels.strips import (
     chunk_after,
     chunk_of,
     chunks_of,
+    column_of,
     fetch_four,
     last_column,
     line_of,
@@ -89,7 +90,7 @@ def sum_of_products(a, b):
 
 
 @inline
-def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon):
+def sum_down(source, slot, j, rows, terms, holds, held, floor, magic, high, low, soon):
     """Return sums of a vector of columns: of terms plus the bias, of what was lost, of small parts; two elements.
 
     These are the largest that was summed, and what is held out.
@@ -104,7 +105,7 @@ def sum_down(source, j, rows, terms, holds, held, floor, magic, high, low, soon)
     lost, rest = splat(x, 0.0), splat(x, 0.0)
     pitch, near = source.pitch, near_rows(source)
     x_soon, out_soon = soon
-    number = j // lanes(x) * rows
+    number = slot // lanes(x) * rows
     x_line, x_left = line_of(x_soon, number)
     out_line, out_left = line_of(out_soon, number)
     at = source.start + j
@@ -142,7 +143,7 @@ def add_parts(kept, slots):
 
 
 @inline
-def sum_chunk(source, rows, slots, last, is_first, looks, terms, holds, kept, high, low, soon):
+def sum_chunk(source, rows, strip, last, is_first, looks, terms, holds, kept, high, low, soon):
     """Add the terms of a chunk, which are kept unless `terms` is None, to the sums of its columns.
 
     No vector begins behind the column `last`: the last one may overlap the one before. Unless `holds` is None, the
@@ -150,11 +151,11 @@ def sum_chunk(source, rows, slots, last, is_first, looks, terms, holds, kept, hi
     chunk before, `looks` has the largest elements looked for first, or much would be summed twice; in the first chunk
     the rows that the guess is made from tell.
     """
-    x = kept.numbers
-    varies = is_first and guess_largest(source, rows, slots, last, holds, kept, high)
+    x, slots = kept.numbers, slots_of(kept.numbers, strip)
+    varies = is_first and guess_largest(source, rows, strip, last, holds, kept, high)
     looks = looks or varies
     if looks:
-        look_for_largest(source, rows, slots, last, holds, kept)
+        look_for_largest(source, rows, strip, last, holds, kept)
     for slot in range(0, slots, lanes(x)):
         if looks:
             raise_pivots(kept, slot, high, not is_first)
@@ -164,7 +165,7 @@ def sum_chunk(source, rows, slots, last, is_first, looks, terms, holds, kept, hi
         while True:  # twice at most: the second time what was seen is what the pivots are for
             magic, floor, held = recall(kept, MAGIC, slot), recall(kept, FLOOR, slot), recall(kept, HELD, slot)
             total, lost, rest, seen, held = sum_down(
-                source, min(slot, last), rows, terms, holds, held, floor, magic, high, low, soon
+                source, slot, column_of(slot, strip, last), rows, terms, holds, held, floor, magic, high, low, soon
             )
             if not note_largest(kept, slot, seen):
                 break
@@ -180,7 +181,7 @@ def sum_chunk(source, rows, slots, last, is_first, looks, terms, holds, kept, hi
 
 
 @inline
-def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, holds, kept, high, low, out):
+def sum_strip(all_x, block, last, all_planes, n, inner, width, head, strip, tile, holds, kept, high, low, out):
     """Sum the columns of a strip, of which no terms are kept; return where its slots end, and its last vector begins.
 
     Unless `holds` is None, the largest elements are held out. Unless it is None, the matrix `out` is fetched meanwhile.
@@ -192,9 +193,9 @@ def sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, hold
     for c in range(chunks_of(n)):
         i, rows = chunk_of(c, n)
         source = bring(rows_from(x, i), rows, strip, tile)
-        x_soon = soon_wanted(chunk_after(all_x, block, c, last, all_planes, n, inner, width), strip, slots)
+        x_soon = soon_wanted(chunk_after(all_x, block, c, last, all_planes, n, inner, width, head), strip, slots)
         soon = x_soon, None if out is None else soon_wanted(rows_from(out, i), strip, slots)
-        varies = sum_chunk(source, rows, slots, column, c == 0, varies, None, holds, kept, high, low, soon)
+        varies = sum_chunk(source, rows, strip, column, c == 0, varies, None, holds, kept, high, low, soon)
     return slots, column
 
 
@@ -206,16 +207,19 @@ def sum_of(kept, j, high):
 
 
 @inline
-def settle(array, place, count, last, width):
-    """Move to its place what is kept of the columns that only the last vector has: it may overlap the one before."""
-    whole = count - count % width
-    if last < whole < count:
-        for k in range(whole, whole + width, WIDE):
-            store(array, place + k, load_wide(array, place + k + (whole - last)))
+def settle(array, place, strip, last, x):
+    """Move to the places of their columns what is kept in slots: vectors may overlap the one before."""
+    width, twice = lanes(x), strip.twice
+    behind = slots_of(x, strip) - width - twice  # the column of the last slots, if its vector did not overlap another
+    for k in range(width, behind + width if twice > 0 else 0, WIDE):
+        store(array, place + k, load_wide(array, place + k + twice))
+    if last < behind < strip.count:
+        for k in range(behind, behind + width, WIDE):
+            store(array, place + k, load_wide(array, place + k + (behind - last)))
 
 
 @inline
 def settle_all(kept, strip, last):
     """Settle what the second pass needs."""
     for what in (FIRST, SECOND, MAGIC, FLOOR, HELD, TOP):
-        settle(kept.numbers, what * kept.room, strip.count, last, lanes(kept.numbers))
+        settle(kept.numbers, what * kept.room, strip, last, kept.numbers)

@@ -42,6 +42,7 @@ from fastsoftmax.kernels.strips import (
     chunk_of,
     chunks_of,
     either,
+    head_of,
     last_column,
     part_of,
     rows_from,
@@ -108,7 +109,7 @@ def room_for(x, width, tile_rows):
 
     The arrays must be kept alive by the kernel.
     """
-    room = width + 2 * lanes(x)
+    room = width + 4 * lanes(x)  # a head, what comes twice, a vector that is not whole, and one behind all
     numbers, tile_room = empty(x, KEPT * room), empty(x, tile_rows * room)
     return numbers, tile_room, Kept(pointer_to(numbers), empty_wide(SUMS * room), room)
 
@@ -129,13 +130,15 @@ def softmax_columns(
     high, low = log2e_over(x, temperature)
     left = 0
     numbers, tile_room, kept = room_for(x, width, CHUNK + tile_rows)
-    magic_pitch = (width + lanes(x) - 1) // lanes(x) * lanes(x)
-    magic_room = empty(x, chunks_of(n) * magic_pitch + lanes(x))
-    magics = Matrix(pointer_to(magic_room), 0, 0, magic_pitch)
+    magic_room = empty(x, chunks_of(n) * kept.room)
+    magics = Matrix(pointer_to(magic_room), 0, 0, kept.room)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     all_out = Matrix(pointer_to(out), out_start, out_outer, out_pitch)
+    head = head_of(all_out, inner, all_planes) if in_out == 1 else head_of(all_x, inner, all_planes)
     for block in range(first, last):
-        strip = strip_of(block, width, inner, all_planes)
+        strip = strip_of(x, block, width, inner, all_planes, head)
+        if strip.count == 0:
+            continue
         x_here, out_here = part_of(all_x, strip), part_of(all_out, strip)
         tile = Matrix(pointer_to(tile_room), 0, strip.count, kept.room)
         keeps_in_out = can_be_read(x_here, strip) and in_out == 1
@@ -147,15 +150,15 @@ def softmax_columns(
         for c in range(chunks_of(n)):
             i, rows = chunk_of(c, n)
             source = bring(rows_from(x_here, i), rows, strip, tile)
-            x_soon = chunk_after(all_x, block, c, last, all_planes, n, inner, width)
+            x_soon = chunk_after(all_x, block, c, last, all_planes, n, inner, width, head)
             out_soon = rows_from(out_here, i)
             if keeps_in_out and is_far(out, all_planes * n * inner):
-                out_soon = chunk_after(all_out, block, c, last, all_planes, n, inner, width)
+                out_soon = chunk_after(all_out, block, c, last, all_planes, n, inner, width, head)
             elif keeps_in_out or not is_kept:
                 out_soon = always_the_first(out_here)
             soon = soon_wanted(x_soon, strip, slots), soon_wanted(out_soon, strip, slots)
             terms_here = rows_from(terms, i if is_kept else 0)  # where they are not kept, no one reads them
-            varies = sum_chunk(source, rows, slots, column, c == 0, varies, terms_here, None, kept, high, low, soon)
+            varies = sum_chunk(source, rows, strip, column, c == 0, varies, terms_here, None, kept, high, low, soon)
             keep_magics(kept, slots, rows_from(magics, c))
         has_odd = keep_inverses(kept, slots, high)
         settle_all(kept, strip, column)
@@ -188,13 +191,16 @@ def log_softmax_columns(
     numbers, tile_room, kept = room_for(x, width, CHUNK)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     all_out = Matrix(pointer_to(out), out_start, out_outer, out_pitch)
+    head = head_of(all_x, inner, all_planes)
     for block in range(first, last):
-        strip = strip_of(block, width, inner, all_planes)
+        strip = strip_of(x, block, width, inner, all_planes, head)
+        if strip.count == 0:
+            continue
         tile = Matrix(pointer_to(tile_room), 0, strip.count, kept.room)
         x_here, out_here = part_of(all_x, strip), part_of(all_out, strip)
         out_soon = out_here if n * width <= FETCHED * lanes(x) else always_the_first(out_here)
         slots, column = sum_strip(
-            all_x, block, last, all_planes, n, inner, width, strip, tile, True, kept, high, low, out_soon
+            all_x, block, last, all_planes, n, inner, width, head, strip, tile, True, kept, high, low, out_soon
         )
         has_odd = keep_logs(kept, slots, high, temperature)
         settle_all(kept, strip, column)
@@ -231,7 +237,7 @@ def write_logs_of_sums(careful, x, n, strip, last, kept, high, row, out, to, out
         keep_sums(kept, j, result, lost)
         is_odd = count_set(result == result) < WIDE or count_set(absolute(result) < near_zero(numbers)) > 0
         has_odd = has_odd or is_odd
-    settle(sums, TOTAL * room, strip.count, last, lanes(numbers))
+    settle(sums, TOTAL * room, strip, last, numbers)
     for slot in range(strip.planes * strip.count if has_odd else 0):
         value = sums[TOTAL * room + slot]
         if math.isnan(value) or is_delicate(numbers, value):
@@ -256,10 +262,15 @@ def logsumexp_columns(
     numbers, tile_room, kept = room_for(x, width, CHUNK)
     row = empty_like(x, n)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
+    head = head_of(all_x, inner, all_planes)
     for block in range(first, last):
-        strip = strip_of(block, width, inner, all_planes)
+        strip = strip_of(x, block, width, inner, all_planes, head)
+        if strip.count == 0:
+            continue
         tile = Matrix(pointer_to(tile_room), 0, strip.count, kept.room)
-        _, column = sum_strip(all_x, block, last, all_planes, n, inner, width, strip, tile, None, kept, high, low, None)
+        _, column = sum_strip(
+            all_x, block, last, all_planes, n, inner, width, head, strip, tile, None, kept, high, low, None
+        )
         to = out_start + strip.plane * out_outer + strip.column
         here = part_of(all_x, strip)
         left += write_logs_of_sums(careful, here, n, strip, column, kept, high, pointer_to(row), out, to, out_outer)

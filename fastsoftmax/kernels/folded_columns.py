@@ -95,7 +95,7 @@ def softmax_columns(
                 column, of_piece = last_column(x_here, fold.strip), rows_from(magics, row // CHUNK)
                 write_shares(out_piece, out_piece, rows, fold.strip, column, of_piece, here)
             for is_rest in range(keeps, 1 + min(rest, 1)):
-                strip, count, behind = (Strip(0, 1, 0, rest), 1, rows) if is_rest else (fold.strip, rows, 0)
+                strip, count, behind = (Strip(0, 1, 0, rest, 0), 1, rows) if is_rest else (fold.strip, rows, 0)
                 write_quotients(rows_from(x_piece, behind), rows_from(out_piece, behind), count, strip, high, low, here)
         restore(mode)
         write_odd_columns(rows_of_odd, unfolded(out_here, fold), n, fold.plane, odd, kept)
@@ -138,7 +138,7 @@ def log_softmax_columns(
             row, rows, rest = rows_of(k, fold)
             x_piece, out_piece, here = rows_from(x_here, row), rows_from(out_here, row), share_results(kept, k, fold)
             for is_rest in range(1 + min(rest, 1)):
-                strip, count, behind = (Strip(0, 1, 0, rest), 1, rows) if is_rest else (fold.strip, rows, 0)
+                strip, count, behind = (Strip(0, 1, 0, rest, 0), 1, rows) if is_rest else (fold.strip, rows, 0)
                 of_x_here, of_out_here = rows_from(x_piece, behind), rows_from(out_piece, behind)
                 subtract_logs(of_x_here, of_out_here, count, strip, temperature, here, past_caches and is_rest == 0)
         write_odd_columns(rows_of_odd, unfolded(out_here, fold), n, fold.plane, odd, kept)

@@ -68,9 +68,9 @@ def bring_chunk(x, c, rows, rest, strip, tile):
 def settle_sums(kept, strip, last):
     """Settle what uniting needs."""
     for what in (LARGEST, HELD, MAGIC, FLOOR):
-        settle(kept.numbers, what * kept.room, strip.count, last, lanes(kept.numbers))
+        settle(kept.numbers, what * kept.room, strip, last, kept.numbers)
     for what in (TOTAL, LOST):
-        settle(kept.sums, what * kept.room, strip.count, last, lanes(kept.numbers))
+        settle(kept.sums, what * kept.room, strip, last, kept.numbers)
 
 
 @inline
@@ -102,7 +102,7 @@ def guess_for_all(x, fold, tile, holds, all_kept):
     clear(kept, slots)
     for c in range(SAMPLED_CHUNKS):
         chunk = rows_from(x, c * chunks_of(fold.rows - CHUNK) // SAMPLED_CHUNKS * CHUNK)
-        look_for_largest(bring(chunk, CHUNK, fold.strip, tile), CHUNK, slots, last, holds, kept)
+        look_for_largest(bring(chunk, CHUNK, fold.strip, tile), CHUNK, fold.strip, last, holds, kept)
         for j in range(0, slots, lanes(numbers)):
             keep(kept, LARGEST, j, larger(recall(kept, SEEN, j), recall(kept, LARGEST, j)))
             if holds is not None:
@@ -139,7 +139,7 @@ def sum_piece(piece, x, fold, tile, terms, keeps, out, magics, holds, all_kept, 
         soon = x_soon, None if out is None else soon_wanted(rows_from(out, (c + 1) * CHUNK), strip, slots)
         terms_here = terms_of_chunk(terms, tile, c, rows, keeps)
         is_first = is_only and c == 0
-        varies = sum_chunk(source, count, slots, last, is_first, varies, terms_here, holds, kept, high, low, soon)
+        varies = sum_chunk(source, count, strip, last, is_first, varies, terms_here, holds, kept, high, low, soon)
         if terms is not None and keeps:
             keep_magics(kept, slots, rows_from(magics, begin // CHUNK + c))
     settle_sums(kept, strip, last)

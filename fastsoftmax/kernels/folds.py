@@ -34,7 +34,7 @@ def fold_of(n, inner, width, lanes):
     piece_rows = max(1, -(-rows // (pieces * CHUNK))) * CHUNK
     pieces = max(1, -(-rows // piece_rows))
     pitch = width + 2 * lanes
-    plane, strip = Strip(0, 1, 0, inner), Strip(0, 1, 0, width)
+    plane, strip = Strip(0, 1, 0, inner, 0), Strip(0, 1, 0, width, 0)
     return Fold(plane, strip, rows, n * inner - rows * width, pieces, piece_rows, pitch, (pieces + 1) * pitch)
 
 

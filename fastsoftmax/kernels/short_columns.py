@@ -15,7 +15,7 @@ import math
 
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, carefully
-from fastsoftmax.kernels.columns import PARAMETERS, column_to_row
+from fastsoftmax.kernels.columns import PARAMETERS, column_to_row, is_far
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.narrow import (
     inverses,
@@ -28,7 +28,7 @@ from fastsoftmax.kernels.narrow import (
 from fastsoftmax.kernels.narrow_near_zero import place_of, set_aside, write_near_zero
 from fastsoftmax.kernels.narrow_sums import log_of_sums, pivots_for, sum_around_peaks, sum_terms_of_rows
 from fastsoftmax.kernels.row_results import share
-from fastsoftmax.kernels.strips import Matrix, Strip, part_of, store_vector, strip_of
+from fastsoftmax.kernels.strips import Matrix, Strip, head_of, part_of, store_vector, strip_of
 from fastsoftmax.kernels.tiles import into_column
 from fastsoftmax.simd import (
     WIDE,
@@ -67,36 +67,37 @@ def planes_together(x, inner):
 @inline
 def tiles_of(x, strip, together):
     """Return how many tiles a strip makes: each of the columns of some planes, or a vector of those of one."""
-    return (strip.planes + together - 1) // together * ((strip.count + lanes(x) - 1) // lanes(x))
+    return (strip.planes + together - 1) // together * ((strip.count + strip.twice + lanes(x) - 1) // lanes(x))
 
 
 @inline
 def columns_at(x, strip, p, j, together):
     """Return the columns of a tile, from plane p and column j of a strip on: a strip of up to a vector of them."""
     planes = min(together, strip.planes - p)
-    return Strip(strip.plane + p, planes, strip.column + j, min(lanes(x), strip.count - j))
+    count = lanes(x) - strip.twice if j == 0 else lanes(x)
+    return Strip(strip.plane + p, planes, strip.column + j, min(count, strip.count - j), 0)
 
 
 @inline
 def before_first(x, strip):
     """Return the columns behind which those of the first tile come."""
-    return Strip(strip.plane, 0, strip.column - lanes(x), 0)
+    return Strip(strip.plane, 0, strip.column, 0, 0)
 
 
 @inline
 def columns_behind(x, strip, columns, together):
     """Return the columns of the next tile."""
-    p, j = columns.plane - strip.plane, columns.column - strip.column + lanes(x)
+    p, j = columns.plane - strip.plane, columns.column - strip.column + columns.count
     if j >= strip.count:
         p, j = p + columns.planes, 0
     return columns_at(x, strip, p, j, together)
 
 
 @inline
-def is_aligned(out):
-    """Tell whether all rows of a result begin where a vector may be written past the caches."""
+def is_aligned(out, head):
+    """Tell whether all rows of a result behind a head begin where a vector may be written past the caches."""
     width = lanes(out.data)
-    return to_aligned(out.data, out.start) == 0 and out.outer % width == 0 and out.pitch % width == 0
+    return to_aligned(out.data, out.start + head) == 0 and out.outer % width == 0 and out.pitch % width == 0
 
 
 @inline
@@ -159,20 +160,24 @@ def softmax_columns(
     """
     x, out, left = pointer_to(x), pointer_to(out), 0
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
-    past_caches = is_large == 1 and is_aligned(all_out)
+    head = head_of(all_out, inner, all_planes)
+    past_caches = is_large == 1 and is_aligned(all_out, head)
+    asks = not past_caches and is_far(out, all_planes * n * inner)
     high, low = log2e_over(x, temperature)
     width, together = lanes(x), planes_together(x, inner)
     tile, next_tile = scratch(x, n + 1), scratch(x, n + 1)
     next_maximum = splat(x, 0.0)
     mode = flush_small()
     for block in range(first, last):
-        strip = strip_of(block, strip_width, inner, all_planes)
+        strip = strip_of(x, block, strip_width, inner, all_planes, head)
+        if strip.count == 0:
+            continue
         tiles, next_columns = tiles_of(x, strip, together), before_first(x, strip)
         for number in range(-1, tiles):
             columns, maximum, tile, next_tile = next_columns, next_maximum, next_tile, tile
             if number + 1 < tiles:
                 next_columns = columns_behind(x, strip, columns, together)
-                next_maximum = load_tile(all_x, next_columns, n, all_out, not past_caches, next_tile)
+                next_maximum = load_tile(all_x, next_columns, n, all_out, asks, next_tile)
             if number < 0:
                 continue
             pivot = pivots_for(x, maximum, high)
@@ -204,20 +209,24 @@ def log_softmax_columns(
     """Write log_softmax of the strips first to last."""
     x, out, left = pointer_to(x), pointer_to(out), 0
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
-    past_caches = is_large == 1 and is_aligned(all_out)
+    head = head_of(all_out, inner, all_planes)
+    past_caches = is_large == 1 and is_aligned(all_out, head)
+    asks = not past_caches and is_far(out, all_planes * n * inner)
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
     width, together = lanes(x), planes_together(x, inner)
     tile, next_tile = scratch(x, n + 1), scratch(x, n + 1)
     next_maximum = splat(x, 0.0)
     for block in range(first, last):
-        strip = strip_of(block, strip_width, inner, all_planes)
+        strip = strip_of(x, block, strip_width, inner, all_planes, head)
+        if strip.count == 0:
+            continue
         tiles, next_columns = tiles_of(x, strip, together), before_first(x, strip)
         for number in range(-1, tiles):
             columns, maximum, tile, next_tile = next_columns, next_maximum, next_tile, tile
             if number + 1 < tiles:
                 next_columns = columns_behind(x, strip, columns, together)
-                next_maximum = load_tile(all_x, next_columns, n, all_out, not past_caches, next_tile)
+                next_maximum = load_tile(all_x, next_columns, n, all_out, asks, next_tile)
             if number < 0:
                 continue
             others, lost = sum_around_peaks(x, None, None, 0, tile, n, maximum, high, low)
@@ -250,15 +259,20 @@ def logsumexp_columns(
     """
     x, out, left = pointer_to(x), pointer_to(out), 0
     all_x = Matrix(x, x_start, x_outer, x_pitch)
+    head = head_of(all_x, inner, all_planes)
     high, low = log2e_over(x, 1.0)
     width, together = lanes(x), planes_together(x, inner)
     tile, results = scratch(x, n + 1), scratch(x, 1)
     aside, numbers, waiting = scratch(x, 2 * n), scratch_wide(2 * (lanes(x) // WIDE)), 0  # see `narrow_near_zero.py`
     for block in range(first, last):
-        strip = strip_of(block, strip_width, inner, all_planes)
+        strip = strip_of(x, block, strip_width, inner, all_planes, head)
+        if strip.count == 0:
+            continue
         for p in range(0, strip.planes, together):
-            for j in range(0, strip.count, width):
-                columns = columns_at(x, strip, p, j, together)
+            behind = 0
+            while behind < strip.count:
+                columns = columns_at(x, strip, p, behind, together)
+                behind += columns.count
                 maximum = load_tile(all_x, columns, n, None, False, tile)
                 in_tile, place = columns.planes * columns.count, columns.plane * inner + columns.column
                 result, is_delicate = logsumexp_of_tile(x, None, tile, n, maximum, high, low)
@@ -274,7 +288,7 @@ def logsumexp_columns(
                             copy_one(row, 0, results, k)
                             left += is_left
                         copy_one(results, k, out, out_start + place_of(place + k, inner, out_outer))
-                is_end = block == last - 1 and p + columns.planes == strip.planes and j + width >= strip.count
+                is_end = block == last - 1 and p + columns.planes == strip.planes and behind == strip.count
                 while waiting >= width or (waiting > 0 and is_end):
                     waiting = write_near_zero(x, aside, n, numbers, waiting, results, out, out_start, inner, out_outer)
     return left

@@ -24,14 +24,17 @@ from fastsoftmax.simd import (
     store,
     store_first,
     store_past_caches,
+    to_aligned,
 )
 
+LEAST_BEHIND_HEAD = 16  # vectors of columns for which it pays that all but a few of these are aligned
 CHUNK = 64  # rows after which a sum moves on to float64: the small parts are added without what that loses
 
 #: Element i of column c of plane p stands at data[start + p * outer + i * pitch + c].
 Matrix = collections.namedtuple("Matrix", "data start outer pitch")
-#: Columns that are done at once: `count` from `column` on, of each of some planes.
-Strip = collections.namedtuple("Strip", "plane planes column count")
+#: Columns that are done at once: `count` from `column` on, of each of some planes. A *slot* is a column's place in what
+#: is kept of a strip, vector behind vector; of the columns of the first one the second has the last `twice` again.
+Strip = collections.namedtuple("Strip", "plane planes column count twice")
 #: Rows of some vectors each, a pitch apart.
 Lines = collections.namedtuple("Lines", "data start pitch vectors")
 
@@ -49,12 +52,18 @@ def chunk_of(c, n):
 
 
 @inline
-def strip_of(block, strip, inner, all_planes):
-    """Return the strip of a number; narrow planes share one."""
-    together = max(1, strip // inner)
-    strips = (inner + strip - 1) // strip
-    plane, column = block // strips * together, block % strips * strip
-    return Strip(plane, min(together, all_planes - plane), column, min(strip, inner - column))
+def strip_of(x, block, width, inner, all_planes, head):
+    """Return the strip of a number, which may be empty; narrow planes share one.
+
+    The first of a plane has the `head` besides: if that is not 0, its second vector begins behind so many columns.
+    """
+    together = max(1, width // inner)
+    strips = (inner + width - 1) // width
+    plane, column = block // strips * together, block % strips * width
+    planes, end = min(together, all_planes - plane), min(column + width + head, inner)
+    if column == 0:
+        return Strip(plane, planes, 0, end, lanes(x) - head if head > 0 else 0)
+    return Strip(plane, planes, column + head, max(0, end - column - head), 0)
 
 
 @inline
@@ -71,18 +80,43 @@ def rows_from(matrix, i):
 
 
 @inline
-def chunk_after(matrix, block, c, last, all_planes, n, inner, width):
+def chunk_after(matrix, block, c, last, all_planes, n, inner, width, head):
     """Return the matrix that begins with the chunk after chunk c of a block, the last of all standing for the next."""
     c += 1
     if c >= chunks_of(n):
         c, block = 0, min(block + 1, last - 1)
-    return rows_from(part_of(matrix, strip_of(block, width, inner, all_planes)), c * CHUNK)
+    return rows_from(part_of(matrix, strip_of(matrix.data, block, width, inner, all_planes, head)), c * CHUNK)
 
 
 @inline
 def slots_of(x, strip):
-    """Return the columns of a strip, rounded up to whole vectors."""
-    return (strip.planes * strip.count + lanes(x) - 1) // lanes(x) * lanes(x)
+    """Return the slots of a strip: its columns, and those that come twice, rounded up to whole vectors."""
+    return (strip.planes * strip.count + strip.twice + lanes(x) - 1) // lanes(x) * lanes(x)
+
+
+@inline
+def column_of(slot, strip, last):
+    """Return the column of a strip where the vector of a slot begins; behind the `last` one none does."""
+    return min(slot - strip.twice, last) if slot > 0 else 0
+
+
+@inline
+def head_of_strip(x, strip):
+    """Return how many columns of a strip are before its second vector, 0 if that lies right behind the first."""
+    return lanes(x) - strip.twice if strip.twice > 0 else 0
+
+
+@inline
+def whole_end(x, strip):
+    """Return the column behind the last whole vector of those behind the head."""
+    return strip.count - (strip.count - head_of_strip(x, strip)) % lanes(x)
+
+
+@inline
+def edge_of(x, strip, k):
+    """Return the first column of one of the two edges of a strip, which are no whole vectors, and how many it has."""
+    whole = whole_end(x, strip)
+    return (0, head_of_strip(x, strip)) if k == 0 else (whole, strip.count - whole)
 
 
 def can_be_read(x, strip):
@@ -100,6 +134,18 @@ def _can_be_read(x, strip):
 def last_column(x, strip):
     """Return the column that no vector begins behind: the last vector is a whole one where it is read as it lies."""
     return strip.count - lanes(x.data) if can_be_read(x, strip) else slots_of(x.data, strip)
+
+
+@inline
+def head_of(x, inner, planes):
+    """Return how many columns are before the first of which all vectors are whole cache lines; 0 where it is no matter.
+
+    A vector on two lines takes twice as long, and large arrays seldom begin where a line does.
+    """
+    width = lanes(x.data)
+    is_regular = x.pitch % width == 0 and (planes == 1 or x.outer % width == 0)
+    is_worth_it = inner >= LEAST_BEHIND_HEAD * width and is_regular and can_be_read(x, Strip(0, 1, 0, inner, 0))
+    return to_aligned(x.data, x.start) if is_worth_it else 0
 
 
 def either(matrix, tile, is_wanted):
