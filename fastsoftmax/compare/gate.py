@@ -60,7 +60,7 @@ SPEED = (
     _case("logsumexp", [5000, 10]),
     _case("softmax", [1000, 128], out=True),
     _case("log_softmax", [1000, 128], out=True),
-    _case("softmax", [500, 256], axis=0, out=True),
+    _case("softmax", [500, 250], axis=0, out=True),  # with 256 it depends much on where memory happens to be
     _case("log_softmax", [20, 10_000], axis=0, out=True),
     _case("logsumexp", [500, 256], axis=0),
     _case("softmax", [10_000, 10], axis=0, out=True),
