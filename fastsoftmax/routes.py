@@ -106,12 +106,19 @@ def folded_width(op: str, n: int, inner: int, dtype: np.dtype[Any]) -> int:
     return whole * (times - 1 if times > 1 and whole * times * itemsize % 256 == 0 else times)
 
 
+def collide(pitches: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Tell whether a cache has the same place for all elements of a column, rows of x or of the result so far apart."""
+    return any(pitch * dtype.itemsize % 4096 == 0 for pitch in pitches)
+
+
 def are_folded(op: str, n: int, inner: int, dtype: np.dtype[Any], pitches: tuple[int, ...]) -> bool:
     """Tell whether matrices of so few columns are to be folded: their rows must lie behind one another."""
     if any(pitch != inner for pitch in pitches):
         return False
     if inner >= NARROWEST:  # that threads can share them
         is_crowded = inner * dtype.itemsize % 256 == 0 and not is_large(n * inner, dtype)
+        if op == "softmax" and collide(pitches, dtype):
+            return False
         return inner <= MOST_FOLDED[op] and n * inner >= LEAST_FOLDED_WIDE and not is_crowded
     least = min(least for columns, least in LEAST_FOLDED.items() if inner <= columns)
     return n * inner >= (min(least, LEAST_FOLDED_SOFTMAX) if op == "softmax" else least)
@@ -148,8 +155,8 @@ def has_room_for_terms(kernels: Any, inner: int, pitches: tuple[int, int], dtype
 
     Not where a cache finds the same place for all elements of a column; nor are narrow planes worth it, but folded.
     """
-    collide = any(pitch * dtype.itemsize % 4096 == 0 for pitch in pitches)
-    return dtype in arrays.NATIVE and (kernels is folded_columns or (inner >= NARROWEST and not collide))
+    has_room = kernels is folded_columns or (inner >= NARROWEST and not collide(pitches, dtype))
+    return dtype in arrays.NATIVE and has_room
 
 
 def strips(

@@ -52,7 +52,6 @@ from fastsoftmax.kernels.strips import (
     last_column,
     line_of,
     load_rows,
-    near_rows,
     part_of,
     rows_from,
     slots_of,
@@ -103,7 +102,7 @@ def sum_down(source, slot, j, rows, terms, holds, held, floor, magic, high, low,
     high, low = splat_group(x, high), splat_group(x, low)
     total, largest = splat(x, bias(x)), splat(x, -math.inf)
     lost, rest = splat(x, 0.0), splat(x, 0.0)
-    pitch, near = source.pitch, near_rows(source)
+    pitch = source.pitch
     x_soon, out_soon = soon
     number = slot // lanes(x) * rows
     x_line, x_left = line_of(x_soon, number)
@@ -116,7 +115,7 @@ def sum_down(source, slot, j, rows, terms, holds, held, floor, magic, high, low,
         v = load_rows(x, at, pitch, rest_of_rows)
         if lanes(x) == in_a_line(x):  # as a part of its own this is worth nothing: it is compiled to another order
             for k in range(4):
-                prefetch_nearest(x, at + k * pitch + near)
+                prefetch_nearest(x, at + (k + 4) * pitch)
         if holds is not None:
             held, v = hold_out(held, v)
         large, a, b, _ = factored_exponential(larger(group_floor, v), high, low, group_magic)

@@ -13,7 +13,6 @@ from numba.extending import overload
 
 from fastsoftmax.jit import inline
 from fastsoftmax.simd import (
-    in_a_line,
     join,
     lanes,
     load,
@@ -236,15 +235,6 @@ def load_rows(data, at, pitch, rest):
     b = load(data, at + pitch) if rest > 1 else nothing
     c = load(data, at + 2 * pitch) if rest > 2 else nothing
     return join(load(data, at), b, c, nothing)
-
-
-@inline
-def near_rows(matrix):
-    """Return how far behind a vector is the one that should come into the nearest cache: four rows, or 0, not at all.
-
-    Where a cache has one place for all vectors of a column they would push out each other.
-    """
-    return 0 if matrix.pitch % (64 * in_a_line(matrix.data)) == 0 else 4 * matrix.pitch
 
 
 @inline
