@@ -97,17 +97,17 @@ class Steps(NamedTuple):
 
             return run_all
         if len(of_x) > 1:
-            (cell,), before, then = cells, (0, *of_x), (0, *behind)
+            (a, b), (c, d, e, f, g, h, i, j, k, m), (cell,) = of_x, behind, cells  # one by one they are passed faster
 
             def run_columns(x: Array, out: Array, temperature: float) -> None:
-                while kernel(x, *before, out, *then, temperature, cell):
+                while kernel(x, 0, a, b, out, 0, c, d, e, f, g, h, i, j, k, m, temperature, cell):
                     complete()
 
             return run_columns
-        (a,), (b, c, d, e, f), (g,) = of_x, behind, cells  # arguments one by one are passed faster
+        (a,), (b, c, d, e, f), (cell,) = of_x, behind, cells
 
         def run_rows(x: Array, out: Array, temperature: float) -> None:
-            while kernel(x, 0, a, out, 0, b, c, d, e, f, temperature, g):
+            while kernel(x, 0, a, out, 0, b, c, d, e, f, temperature, cell):
                 complete()
 
         return run_rows
