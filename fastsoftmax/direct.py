@@ -117,6 +117,6 @@ def _plan(
     steps = steps_of(1)
     if steps is None:
         return None
-    is_beside = steps.in_lines and op != "logsumexp" and size >= layouts.LARGE_BESIDE
-    make = layouts.maker_of(result, order, is_beside)
+    make = layouts.maker_of(result, order, dtype.itemsize)
+    is_beside = steps.in_lines and layouts.is_large(result, dtype.itemsize)
     return Plan(steps.runner(dtype), result, make, is_beside, size >= THREADED, steps_of)

@@ -18,8 +18,7 @@ Maker = Callable[..., Array]  #: makes an array of a shape and type, and maybe b
 
 PAGE = 4096  #: bytes
 LINE = 64  #: bytes
-LARGE = 2**18  #: elements from which on it matters where in a page a result begins
-LARGE_BESIDE = 2**16  #: ... or where in a line, as it does with columns
+LARGE = 2**19  #: bytes from which on it matters where in a page, or in a line, a result begins
 
 
 def base_of(a: Array) -> Array:
@@ -66,17 +65,24 @@ def collapse(dims: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     return merged
 
 
+def is_large(shape: tuple[int, ...], itemsize: int) -> bool:
+    """Tell whether it matters where an array of this shape begins."""
+    return math.prod(shape) * itemsize >= LARGE
+
+
 def mid_page(shape: tuple[int, ...], dtype: np.dtype[Any], beside: Array | None = None) -> Array:
     """Return an uninitialised array that begins in the middle of a page, as far behind a line as `beside`, if given.
 
     np.empty begins a large one 16 bytes behind the beginning of a page. Then each vector lies on two cache lines, and
     what is stored has nearly the place in its page that the next load has, which therefore waits: softmax would take 8
-    to 20 % longer. To find out where memory begins takes a microsecond, which a small array is not worth.
+    to 20 % longer. To find out where memory begins takes a microsecond or two, which a small array is not worth.
     """
     room = recycled.room_for(math.prod(shape) * dtype.itemsize + PAGE)
     place = ctypes.addressof(ctypes.c_char.from_buffer(room.data))
-    wanted = PAGE // 2 if beside is None else PAGE // 2 + beside.ctypes.data % LINE
-    result: Array = np.ndarray(shape, dtype, room, (wanted - place) % PAGE)
+    behind = (
+        0 if beside is None else beside.ctypes.data % LINE // dtype.itemsize * dtype.itemsize
+    )  # it may be unaligned
+    result: Array = np.ndarray(shape, dtype, room, (PAGE // 2 + behind - place) % PAGE)
     return result
 
 
@@ -98,12 +104,12 @@ def strides_in(order: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...
     return tuple(strides.values())
 
 
-def maker_of(shape: tuple[int, ...], order: tuple[int, ...], is_beside: bool = False) -> Maker:
+def maker_of(shape: tuple[int, ...], order: tuple[int, ...], itemsize: int) -> Maker:
     """Return what makes an uninitialised array of this shape, its axes in this order.
 
-    It is called with the shape, a type, and if it `is_beside` another, with that: see `mid_page`.
+    It is called with the shape and a type, and if it is `mid_page` maybe with an array to lie beside.
     """
-    make: Maker = mid_page if is_beside or math.prod(shape) >= LARGE else np.empty
+    make: Maker = mid_page if is_large(shape, itemsize) else np.empty
     if order == tuple(range(len(shape))):
         return make
     ordered, back = tuple(shape[a] for a in order), tuple(order.index(a) for a in range(len(order)))
@@ -116,9 +122,9 @@ def fresh(x: Array, without: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if without:
         stays = [a not in without for a in range(x.ndim)]
         shape, strides = tuple(compress(shape, stays)), tuple(compress(strides, stays))
-    return _maker_like(shape, strides)(shape, dtype)
+    return _maker_like(shape, strides, dtype.itemsize)(shape, dtype)
 
 
 @lru_cache(maxsize=1024)
-def _maker_like(shape: tuple[int, ...], strides: tuple[int, ...]) -> Maker:
-    return maker_of(shape, order_of(shape, strides))
+def _maker_like(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Maker:
+    return maker_of(shape, order_of(shape, strides), itemsize)

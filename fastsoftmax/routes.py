@@ -30,7 +30,7 @@ NARROWEST = 64  # columns of a plane that do not share a strip with those of oth
 SHORT = {"softmax": 200, "log_softmax": 64, "logsumexp": 32}  # elements at most of columns done as narrow rows are, ...
 SHORT_IF_LARGE = 32  # ... of large results, longer pieces of rows suit memory, ...
 SHORT_PAST_CACHES, LINE, CROWDED = 200, 64, 512  # ... unless they go past caches: whole lines, not many in one place
-LEAST_IN_LINES = 2**10  # bytes of a row from which on it pays that vectors are whole lines
+LEAST_IN_LINES = 3 * 2**10  # bytes of a row from which on it pays that a result lies in lines as x does
 SHORT_IF_COLLIDING, COLLIDING = 24, 1024  # ... and where a multiple of so many bytes is between: a cache has no room
 FOLDED = 512  # bytes of a row of a folded matrix at most; half of them in a small one, ...
 SMALL_FOLDED = 2**14  # ... of less elements than this; twice as many where they make no whole vectors
@@ -141,13 +141,14 @@ def column_kernels(
     return folded_columns if are_folded(op, n, inner, dtype, known) else columns
 
 
-def are_in_lines(kernels: Any, inner: int, pitches: tuple[int, int], dtype: np.dtype[Any]) -> bool:
-    """Tell whether vectors of columns can all be whole cache lines, in x and in the result, behind a few columns.
+def are_in_lines(op: str, kernels: Any, inner: int, pitches: tuple[int, int], dtype: np.dtype[Any]) -> bool:
+    """Tell whether it pays that a new result has the same place in a cache line as x.
 
-    If the first element of both has the same place in its line, that is.
+    It does for softmax, where rows are whole lines apart: then all vectors but a few are whole lines in both.
     """
     is_regular = all(pitch * dtype.itemsize % LINE == 0 for pitch in pitches)
-    return kernels is not folded_columns and is_regular and inner * dtype.itemsize >= LEAST_IN_LINES
+    is_read = op == "softmax" and kernels is not folded_columns and dtype in arrays.NATIVE
+    return is_read and is_regular and inner * dtype.itemsize >= LEAST_IN_LINES
 
 
 def has_room_for_terms(kernels: Any, inner: int, pitches: tuple[int, int], dtype: np.dtype[Any]) -> bool:

@@ -62,7 +62,7 @@ class Steps(NamedTuple):
     in_pieces: bool = False
     """Whether threads share the pieces of a plane of folded columns, rather than planes."""
     in_lines: bool = False
-    """Whether a new result should have the same place in a cache line as x, so that vectors are whole lines in both."""
+    """Whether a new result should have the same place in a cache line as x."""
 
     def run(self, x: Array, out: Array, temperature: float, threaded: bool) -> None:
         """Do it, on as many threads as allowed and useful if it is `threaded`."""
@@ -211,7 +211,7 @@ def _steps_of_columns(
     of_x, of_out = (x_outer, x_pitch), (out_outer, out_pitch)
     others = (ALL if kernels is folded_columns else planes, n, inner, *cut)  # see the parameters of these kernels
     in_pieces = kernels is folded_columns and n * inner >= IN_PIECES and planes < 2 * sharers > 2
-    in_lines, starts = routes.are_in_lines(kernels, inner, pitches, dtype), _starts(outer)
+    in_lines, starts = routes.are_in_lines(op, kernels, inner, pitches, dtype), _starts(outer)
     return Steps(op, way, kernel, starts, of_x, of_out, others, strips, unit, in_place, False, in_pieces, in_lines)
 
 

@@ -192,6 +192,17 @@ def test_temperature_that_divides_exactly_keeps_the_bounds(op, temperature):
             assert_exact(op, x / dtype(temperature), -1, got, method)
 
 
+@pytest.mark.parametrize("n", [4, 480])
+def test_differences_that_overflow_before_a_temperature_divides_them(n):
+    for axis in (0, 1):
+        x = np.zeros((n, n))
+        x[3], x[1] = 1.7e308, -1.7e308
+        x = x.T if axis else x
+        got = fastsoftmax.log_softmax(x, axis, temperature=8.0)
+        assert np.isfinite(got).all()
+        assert_exact("log_softmax", x / 8, axis, got)
+
+
 @pytest.mark.parametrize("temperature", [0.1, 3.0, 1e-3])
 @pytest.mark.parametrize("method", EXACT)
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -180,11 +180,10 @@ def careful_log_softmax(x, start, n, out, to, temperature):
         return
     rest, rest_low = sum_without_top(x, start, n, maximum, temperature)
     log, log_low = log1p_in_parts(rest, rest_low)
-    scale = 1.0 / temperature
-    scale_low = fma(-scale, temperature, 1.0) / temperature
+    scale = 2.0 / temperature  # of half a difference, which cannot overflow
+    scale_low = fma(-scale, temperature, 2.0) / temperature
     for i in range(0, n, WIDE):
-        v = wide(x, start + i, n - i)
-        d, lost = difference(v, maximum)
+        d, lost = difference(0.5 * wide(x, start + i, n - i), 0.5 * maximum)
         correction = fma(lost, scale, d * scale_low) - log_low
         correction = select(correction == correction, correction, 0.0)  # of an infinite difference
         store_first(out, to + i, fma(d, scale, -log) + correction, n - i)

@@ -128,7 +128,10 @@ def log1p_of(x, value, lost):
 
 @inline
 def keep_logarithms_of_single(x, kept, high, low, temperature):
-    """Keep log(1 + others) of all rows that were summed around their peaks, for float32 and narrower types."""
+    """Keep log(1 + others) of all rows that were summed around their peaks, for float32 and narrower types.
+
+    A vector of that type is twice as wide as there are rows: its other half is computed for nothing.
+    """
     is_alone = load(kept, NEXT) < lowest_of(x)
     limit = select(is_alone, load(kept, MAXIMUM), load(kept, NEXT))
     large, a, b, _ = factored_exponential(limit, splat(x, high), splat(x, low), magic_number(x, load(kept, PIVOT)))
@@ -163,12 +166,12 @@ def keep_logarithms_of_others(x, rows, kept, high, low, temperature):
 
 
 @inline
-def look_at(x, start, n, high, temperature, kept, k, guess_fails):
+def look_at(x, start, n, high, temperature, kept, k, has_no_guess):
     """Keep the two largest elements of row k and how it is to be summed, with which pivot."""
     maximum, second = two_largest(x, start, n)
     kept[MAXIMUM + k], kept[NEXT + k] = maximum, second
     pivot = pivot_for(x, maximum, high)
-    if guess_fails or is_far_above(x, maximum, float(kept[GUESS + k]), high):
+    if has_no_guess or is_far_above(x, maximum, float(kept[GUESS + k]), high):
         kept[GUESS + k] = pivot
     if math.isnan(pivot) or (maximum - second) * (1.0 / temperature) < PEAK_GAP:
         kept[TO_DO + k], kept[PIVOT + k] = PLAINLY, kept[GUESS + k]
@@ -218,7 +221,13 @@ def add_up_all(x, rows, kept):
 
 @inline
 def judge(x, start, n, high, temperature, kept, k):
-    """Keep how row k is to be summed next; return whether the first sum would not do, so that it was looked at."""
+    """Keep how row k is to be summed next; return whether the first sum would not do, so that it was looked at.
+
+    Plainly: if it will do, no more. If its two largest are not known, they are looked for: then around a peak, plainly
+    with the right pivot, or no more where the sum is right and there was only the suspicion of a peak. If they are
+    known, plainly with the right pivot, unless that was it.
+    Around a peak: plainly if it is none; but not where the ends vary, since such a row comes this way in any case.
+    """
     what, log, fails = kept[TO_DO + k], kept[LOG_OTHERS + k], math.isnan(kept[TOTAL + k])
     kept[TO_DO + k] = DONE
     if what == AROUND_PEAK:
@@ -242,9 +251,9 @@ def judge(x, start, n, high, temperature, kept, k):
 def sum_rows_and_peaks(
     x, start, step, rows, n, out, to, to_step, high, low, temperature, kept, distrusted, patience, meanwhile=None
 ):
-    """Keep the sums of rows, or of one with a peak that, and the logarithm of the sum in units of it.
+    """Keep what log_softmax wants of rows: the sum, or of one with a peak that, and the logarithm of the others.
 
-    Of other rows the logarithm is NO_PEAK, of those that no pivot suits NaN. Where the sums will be written to is asked
+    Of a row without one the logarithm is NO_PEAK, of one that no pivot suits NaN. The memory of the results is asked
     for. The two largest elements of the first `distrusted` rows are looked for at once; what is returned, and the rest,
     is as in `row_sums.sum_rows`.
     """

@@ -33,7 +33,7 @@ from fastsoftmax.simd import (
 
 TOGETHER = WIDE  # rows at most that are summed before any is finished: as many as float64 lanes; none waits for its sum
 TOGETHER_VECTORS = 2048 // WIDE  # 16 KiB: longer rows are not done together, or they would leave the nearest cache
-PAIR_VECTORS = 8192 // WIDE  # 64 KiB: but two, where only the terms of both, or nothing, are used again
+PAIR_VECTORS = 8192 // WIDE  # 64 KiB: but two of up to this
 PATIENCE = 64  # rows at most whose guesses are distrusted when one has failed
 MAX_SPREAD = 100  # exponents that the ends of a row span at most, or its largest will be far above its guess
 

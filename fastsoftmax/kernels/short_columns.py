@@ -160,7 +160,7 @@ def softmax_columns(
     """
     x, out, left = pointer_to(x), pointer_to(out), 0
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
-    head = head_of(all_out, inner, all_planes)
+    head = head_of(all_out, inner, all_planes) if is_large == 1 else head_of(all_x, inner, all_planes)
     past_caches = is_large == 1 and is_aligned(all_out, head)
     asks = not past_caches and is_far(out, all_planes * n * inner)
     high, low = log2e_over(x, temperature)
@@ -209,7 +209,7 @@ def log_softmax_columns(
     """Write log_softmax of the strips first to last."""
     x, out, left = pointer_to(x), pointer_to(out), 0
     all_x, all_out = Matrix(x, x_start, x_outer, x_pitch), Matrix(out, out_start, out_outer, out_pitch)
-    head = head_of(all_out, inner, all_planes)
+    head = head_of(all_out, inner, all_planes) if is_large == 1 else head_of(all_x, inner, all_planes)
     past_caches = is_large == 1 and is_aligned(all_out, head)
     asks = not past_caches and is_far(out, all_planes * n * inner)
     high, low = log2e_over(x, temperature)

@@ -13,6 +13,7 @@ from numba.extending import overload
 
 from fastsoftmax.jit import inline
 from fastsoftmax.simd import (
+    in_a_line,
     join,
     lanes,
     load,
@@ -26,7 +27,7 @@ from fastsoftmax.simd import (
     to_aligned,
 )
 
-LEAST_BEHIND_HEAD = 16  # vectors of columns for which it pays that all but a few of these are aligned
+LEAST_LINES = 16  # of a row from which on it pays that all but a few of its vectors are aligned
 CHUNK = 64  # rows after which a sum moves on to float64: the small parts are added without what that loses
 
 #: Element i of column c of plane p stands at data[start + p * outer + i * pitch + c].
@@ -137,13 +138,13 @@ def last_column(x, strip):
 
 @inline
 def head_of(x, inner, planes):
-    """Return how many columns are before the first of which all vectors are whole cache lines; 0 where it is no matter.
+    """Return how many columns are before the first from which vectors are aligned; 0 where it is no matter.
 
-    A vector on two lines takes twice as long, and large arrays seldom begin where a line does.
+    A vector on two cache lines takes twice as long, and large arrays seldom begin where a line does.
     """
     width = lanes(x.data)
     is_regular = x.pitch % width == 0 and (planes == 1 or x.outer % width == 0)
-    is_worth_it = inner >= LEAST_BEHIND_HEAD * width and is_regular and can_be_read(x, Strip(0, 1, 0, inner, 0))
+    is_worth_it = inner >= LEAST_LINES * in_a_line(x.data) and is_regular and can_be_read(x, Strip(0, 1, 0, inner, 0))
     return to_aligned(x.data, x.start) if is_worth_it else 0
 
 
