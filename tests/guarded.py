@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 
 import fastsoftmax
+from fastsoftmax import direct, routes, steps
 
 OPS = ("softmax", "log_softmax", "logsumexp")
 SIDES = ("begin", "end")
@@ -68,6 +69,8 @@ LENGTHS = (*range(1, 20), 31, 32, 33, 47, 48, 49, 63, 64, 65, 95, 96, 97, 127, 1
 COUNTS = (1, 2, 3, 5, 8, 9, 15, 16, 17, 33)
 COLUMNS = [(n, inner) for n in (2, 3, 5, 17, 130, 230) for inner in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 129)]
 LONG = [(1, 2**18 + 1), (2, 2**18 + 77)]
+IN_LINES = [(5, 512), (20, 272), (130, 256), (230, 272), (70, 1200)]  # columns behind a head, wherever that begins
+PAST_CACHES = [(9, 70), (17, 300), (13, 450), (9, 1000), (3, 997), (5, 512), (3, 4100), (1, 5000), (2, 2**18 + 3)]
 TALL = [(8200, 3), (20_001, 9), (3, 1025), (997, 13), (400, 33)]
 SPECIAL = (None, np.nan, np.inf, -np.inf, "huge", "peak", "spike", "masked")
 
@@ -187,7 +190,13 @@ def main():
     trial.rows(dtype, "auto", LONG)
     trial.rows(dtype, "parallel", LONG)
     trial.rows(dtype, "auto", TALL, axis=0)
+    trial.rows(dtype, "auto", IN_LINES, axis=0)
     trial.copied(dtype)
+    routes.PAST_CACHES = routes.COLUMNS_PAST_CACHES = 1
+    direct._plan.cache_clear()
+    steps.steps_for.cache_clear()
+    trial.rows(dtype, "auto", PAST_CACHES)
+    trial.rows(dtype, "auto", [(3, 64), (5, 512), (17, 1040), (20, 272), (230, 272)], axis=0)
     print(trial.calls)
 
 

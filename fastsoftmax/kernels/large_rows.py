@@ -1,7 +1,7 @@
 """`auto` on rows of a result larger than caches: it is written past them, and no line of it is read first.
 
 That would be a third of all that goes through memory. Rows are summed as in `rows.py`, to the same bits, but each while
-the one before is written (`waiting_row.py`). What is done the careful way is written at once.
+one before is written (`waiting_row.py`). What is done the careful way is written by itself.
 
 Error bounds, in units in the last place: softmax 2, log_softmax 2.
 """
@@ -13,20 +13,18 @@ import numpy as np
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, SOFTMAX, carefully
 from fastsoftmax.kernels.exponential import log2e_over
-from fastsoftmax.kernels.row_peaks import LOG_OTHERS, LOG_OTHERS_LOW, NO_PEAK, sum_rows_and_peaks
-from fastsoftmax.kernels.row_results import inverse_of, log_factors, log_factors_of_peak, log_share, share
+from fastsoftmax.kernels.row_peaks import LOG_OTHERS, LateRows, late_row, sum_rows_and_peaks
+from fastsoftmax.kernels.row_results import inverse_of, share
 from fastsoftmax.kernels.row_sums import (
     ENDS,
-    FIRST,
     KEPT_VECTORS,
     LOST,
-    MAXIMUM,
-    SECOND,
     TOTAL,
+    rows_nearby,
     sum_rows,
 )
 from fastsoftmax.kernels.rows import ROW_PARAMETERS, keep_logarithms
-from fastsoftmax.kernels.waiting_row import SPARE, finish_row, waiting_row_if, write_shared
+from fastsoftmax.kernels.waiting_row import SPARE, finish_row, waiting_row_if, write_rest, write_shared
 from fastsoftmax.simd import (
     empty,
     empty_like,
@@ -46,10 +44,10 @@ LEAST = SPARE * 16  # elements of a row
 
 
 @inline
-def written_meanwhile(x, n, is_careful):
-    """Return how many elements of a row were written while one of n was summed: all sums are done but a careful one."""
+def written_meanwhile(x, n, was_summed):
+    """Return how many elements of a row were written while one of n was summed; none if that came to nothing."""
     group = 4 * lanes(x)
-    return 0 if is_careful else (n - 1) // group * group
+    return (n - 1) // group * group if was_summed else 0
 
 
 @kernel(*ROW_PARAMETERS, later=SOFTMAX)
@@ -78,7 +76,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
                 before,
             )  # fmt: skip
             is_careful = math.isnan(kept[TOTAL])
-        shared = finish_row(waits, before, n, written_meanwhile(x, n, is_careful), border, shared, out, to)
+        shared = finish_row(waits, before, n, written_meanwhile(x, n, not is_careful), border, shared, out, to)
         waits = not is_careful
         if waits:
             store(terms, j + n - 4 * lanes(x), load_group(kept, ENDS))
@@ -95,36 +93,31 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
 
 @kernel(*ROW_PARAMETERS, later=LOG_SOFTMAX)
 def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
-    """Write log_softmax of the rows first to last, which lie as in `softmax_rows`."""
-    left = 0
+    """Write log_softmax of the rows first to last, which lie as in `softmax_rows`; some are summed together."""
+    left, together = 0, rows_nearby(x, n)
     nowhere_room = empty_like(out, SPARE * lanes(out))
     x, out, nowhere = pointer_to(x), pointer_to(out), pointer_to(nowhere_room)
-    kept, border, shared = scratch(x, KEPT_VECTORS), scratch(x, 2), 0
+    kept, kept_before = scratch(x, KEPT_VECTORS), scratch(x, KEPT_VECTORS)
+    border, shared, waiting = scratch(x, 2), 0, 0
     high, low = log2e_over(x, temperature)
     distrusted, patience = 0, 1
-    waits, factors = False, log_factors(x, 0.0, 0.0, temperature)
-    for r in range(first, last + 1):
-        start, to = x_start + r * x_step, out_start + (r - 1) * out_step
-        before = waiting_row_if(waits, log_share, factors, x, start - x_step * waits, out, to, n, nowhere)
-        is_careful = True
-        if r < last:
+    for r in range(first, last + together, together):
+        rows, start = max(0, min(together, last - r)), x_start + r * x_step
+        at, to = start - together * x_step * min(waiting, 1), out_start + (r - together) * out_step
+        before = LateRows(waiting, kept_before, x, at, x_step, out, to, n, temperature, nowhere)
+        if rows > 0:
             distrusted, patience = sum_rows_and_peaks(
-                x, start, x_step, 1, n, None, 0, 0, high, low, temperature, kept, distrusted, patience,
-                before,
-            )  # fmt: skip
+                x, start, x_step, rows, n, None, 0, 0, high, low, temperature, kept, distrusted, patience, before
+            )
             keep_logarithms(kept)
-            is_careful = math.isnan(kept[LOG_OTHERS])
-        shared = finish_row(waits, before, n, written_meanwhile(x, n, is_careful), border, shared, out, to)
-        waits = not is_careful
-        if waits:
-            log_others, log_others_low = float(kept[LOG_OTHERS]), float(kept[LOG_OTHERS_LOW])
-            if log_others == NO_PEAK:
-                factors = log_factors(x, float(kept[FIRST]), float(kept[SECOND]), temperature)
+        for k in range(waiting):
+            if math.isnan(kept_before[LOG_OTHERS + k]):
+                shared = write_shared(border, shared, out, to + k * n)
+                left += carefully(careful, x, at + k * x_step, n, out, to + k * n, temperature)
             else:
-                peak = float(kept[MAXIMUM])
-                factors = log_factors_of_peak(x, peak, log_others, log_others_low, temperature)
-        elif r < last:
-            left += carefully(careful, x, start, n, out, to + n, temperature)
+                written = written_meanwhile(x, n, k < rows and not math.isnan(kept[LOG_OTHERS + k]))
+                shared = write_rest(late_row(before, k), n, written, border, shared)
+        kept, kept_before, waiting = kept_before, kept, rows
     write_shared(border, shared, out, out_start + last * out_step)
     wait_for_stores()
     keep_alive(nowhere_room)

@@ -6,6 +6,7 @@ a peak, or a row before had one, the two largest are looked for at once; else wh
 one, or its pivot does not suit. How a row is summed in the end depends on it alone.
 """
 
+import collections
 import math
 
 import numpy as np
@@ -23,12 +24,14 @@ from fastsoftmax.kernels.exponential import (
 from fastsoftmax.kernels.extended import exponential_in_parts
 from fastsoftmax.kernels.logarithm import log1p_in_parts, log1p_of_single
 from fastsoftmax.kernels.pivot import add_up, guess_pivot, pivot_for, sum_exponentials, two_largest
-from fastsoftmax.kernels.row_results import lowest_of
+from fastsoftmax.kernels.row_results import log_factors, log_factors_of_peak, log_share, lowest_of
 from fastsoftmax.kernels.row_sums import (
     ENDS,
+    FIRST,
     LOST,
     MAXIMUM,
     PIVOT,
+    SECOND,
     TOGETHER,
     TOTAL,
     distrust_more,
@@ -39,6 +42,7 @@ from fastsoftmax.kernels.row_sums import (
     recall_sums,
     vectors_of,
 )
+from fastsoftmax.kernels.waiting_row import waiting_row_if
 from fastsoftmax.simd import (
     any_set,
     choose,
@@ -68,6 +72,9 @@ NEXT, LOG_OTHERS, LOG_OTHERS_LOW, GUESS, VARIES, TO_DO = (TOGETHER * k for k in 
 TERM, TERM_LOW = ENDS, ENDS + 2 * TOGETHER
 DONE, PLAINLY, AROUND_PEAK = range(3)
 MOST_EXPONENTS = 900.0  # of a peak's term: beside more the others are nothing
+#: Rows that wait to be written while others are summed: row k is source[at + k * step:] and goes to out[to + k * n:];
+#: there are `count`, and what is kept of them is `kept`.
+LateRows = collections.namedtuple("LateRows", "count kept source at step out to n temperature nowhere")
 NO_PEAK = -1.0  # in place of the logarithm of a peaked row's sum, in units of the peak
 
 
@@ -180,11 +187,30 @@ def look_at(x, start, n, high, temperature, kept, k, has_no_guess):
 
 
 @inline
-def sum_as_told(x, start, step, rows, n, out, to, to_step, high, low, kept, meanwhile):
+def row_factors(x, kept, k, temperature):
+    """Return what `log_share` takes for row k."""
+    log_others, log_others_low = float(kept[LOG_OTHERS + k]), float(kept[LOG_OTHERS_LOW + k])
+    if log_others == NO_PEAK:
+        return log_factors(x, float(kept[FIRST + k]), float(kept[SECOND + k]), temperature)
+    return log_factors_of_peak(x, float(kept[MAXIMUM + k]), log_others, log_others_low, temperature)
+
+
+@inline
+def late_row(late, k):
+    """Return row k of some that wait to be written; if there is none, or not that way, one that is written nowhere."""
+    waits = k < late.count and not math.isnan(late.kept[LOG_OTHERS + k])
+    at, to = late.at + k * late.step * waits, late.to + k * late.n
+    factors = row_factors(late.source, late.kept, k, late.temperature)
+    return waiting_row_if(waits, log_share, factors, late.source, at, late.out, to, late.n, late.nowhere)
+
+
+@inline
+def sum_as_told(x, start, step, rows, n, out, to, to_step, high, low, kept, late):
     """Sum the rows that are to be summed; a sum is NaN if its pivot does not suit."""
     for k in range(rows):
         if kept[TO_DO + k] == DONE:
             continue
+        meanwhile = None if late is None else late_row(late, k)
         place, write_to, pivot, peak = start + k * step, to + k * to_step, float(kept[PIVOT + k]), splat(x, 0.0)
         if kept[TO_DO + k] == PLAINLY:
             sums, peak, suits, reaches, _ = sum_exponentials(
@@ -249,13 +275,13 @@ def judge(x, start, n, high, temperature, kept, k):
 
 @inline
 def sum_rows_and_peaks(
-    x, start, step, rows, n, out, to, to_step, high, low, temperature, kept, distrusted, patience, meanwhile=None
+    x, start, step, rows, n, out, to, to_step, high, low, temperature, kept, distrusted, patience, late=None
 ):
     """Keep what log_softmax wants of rows: the sum, or of one with a peak that, and the logarithm of the others.
 
     Of a row without one the logarithm is NO_PEAK, of one that no pivot suits NaN. The memory of the results is asked
-    for. The two largest elements of the first `distrusted` rows are looked for at once; what is returned, and the rest,
-    is as in `row_sums.sum_rows`.
+    for. Of the `late` rows, unless that is None, one is written while one is summed. The two largest elements of the
+    first `distrusted` rows are looked for at once; what is returned, and the rest, is as in `row_sums.sum_rows`.
     """
     for k in range(rows):
         place = start + k * step
@@ -266,7 +292,7 @@ def sum_rows_and_peaks(
             look_at(x, place, n, high, temperature, kept, k, varies)
     pending = True
     while pending:
-        sum_as_told(x, start, step, rows, n, out, to, to_step, high, low, kept, meanwhile)
+        sum_as_told(x, start, step, rows, n, out, to, to_step, high, low, kept, late)
         if add_up_all(x, rows, kept):
             keep_logarithms_of_others(x, rows, kept, high, low, temperature)
         pending = False

@@ -45,10 +45,15 @@ KEPT_VECTORS = 12 + TOGETHER * (4 + 4)
 
 
 @inline
+def rows_nearby(x, n):
+    """Return how many rows the nearest cache has room for, beside others, at most TOGETHER."""
+    return max(1, min(TOGETHER, TOGETHER_VECTORS * lanes(x) // n))
+
+
+@inline
 def rows_together(x, n):
     """Return how many rows are summed before they are finished."""
-    least = 2 if 2 * n <= PAIR_VECTORS * lanes(x) else 1
-    return max(least, min(TOGETHER, TOGETHER_VECTORS * lanes(x) // n))
+    return max(2 if 2 * n <= PAIR_VECTORS * lanes(x) else 1, rows_nearby(x, n))
 
 
 @inline
