@@ -44,20 +44,17 @@ from fastsoftmax.kernels.exponential import add_exactly, add_smaller, factored_e
 from fastsoftmax.kernels.pivot import AIM_DOUBLE, AIM_SINGLE, add_group, hold_out, sum_of_four
 from fastsoftmax.kernels.strips import (
     bring,
-    chunk_after,
     chunk_of,
     chunks_of,
     column_of,
-    fetch_four,
     last_column,
-    line_of,
     load_rows,
     part_of,
     rows_from,
     slots_of,
-    soon_wanted,
     store_rows,
 )
+from fastsoftmax.kernels.wanted_soon import chunk_after, fetch_four, line_of, soon_wanted
 from fastsoftmax.simd import (
     WIDE,
     constant,

@@ -38,7 +38,6 @@ from fastsoftmax.kernels.strips import (
     Matrix,
     bring,
     can_be_read,
-    chunk_after,
     chunk_of,
     chunks_of,
     either,
@@ -47,9 +46,9 @@ from fastsoftmax.kernels.strips import (
     part_of,
     rows_from,
     slots_of,
-    soon_wanted,
     strip_of,
 )
+from fastsoftmax.kernels.wanted_soon import chunk_after, soon_wanted
 from fastsoftmax.simd import (
     WIDE,
     WRITES_WHOLE_LINES,

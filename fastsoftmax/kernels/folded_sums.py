@@ -36,17 +36,8 @@ from fastsoftmax.kernels.column_results import keep_magics
 from fastsoftmax.kernels.column_sums import settle, sum_chunk
 from fastsoftmax.kernels.exponential import add_exactly, factored_exponential
 from fastsoftmax.kernels.folds import kept_of, rows_of
-from fastsoftmax.kernels.strips import (
-    CHUNK,
-    bring,
-    chunk_of,
-    chunks_of,
-    either,
-    last_column,
-    rows_from,
-    slots_of,
-    soon_wanted,
-)
+from fastsoftmax.kernels.strips import CHUNK, bring, chunk_of, chunks_of, either, last_column, rows_from, slots_of
+from fastsoftmax.kernels.wanted_soon import soon_wanted
 from fastsoftmax.simd import WIDE, lanes, larger, load_first, select, splat, store
 
 SAMPLED_CHUNKS = 4  # from which the pivots of all pieces are guessed, or each would lose time until it knows them

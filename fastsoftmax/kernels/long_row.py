@@ -16,6 +16,15 @@ from fastsoftmax.jit import Kernel, inline, kernel
 from fastsoftmax.kernels.careful_rows import careful_log_softmax_row, careful_logsumexp_row, careful_softmax_row
 from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_number
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
+from fastsoftmax.kernels.peak import (
+    LARGE_SHARE,
+    MOST_OTHERS,
+    NO_PEAK,
+    PEAK_GAP,
+    below_peak,
+    log1p_of,
+    others_over_peak,
+)
 from fastsoftmax.kernels.pivot import (
     add_up,
     floor_of,
@@ -25,15 +34,6 @@ from fastsoftmax.kernels.pivot import (
     row_maximum,
     sum_exponentials,
     two_largest,
-)
-from fastsoftmax.kernels.row_peaks import (
-    LARGE_SHARE,
-    MOST_OTHERS,
-    NO_PEAK,
-    PEAK_GAP,
-    below_peak,
-    log1p_of,
-    others_over_peak,
 )
 from fastsoftmax.kernels.row_results import (
     inverse_of,

@@ -1,28 +1,23 @@
 """Sums of rows for log_softmax, where one element may hold most of the sum: a peak.
 
-The logarithm of such a sum is log(1 + others), which wants the sum of the others by itself. They are summed with the
-largest counted as the second largest, and that is taken off. Where the ends of a row vary so much that it may well have
-a peak, or a row before had one, the two largest are looked for at once; else where a plain sum shows that there may be
+A row with a peak (`peak.py`) is summed in another way. Where the ends of a row vary so much that it may well have one,
+or a row before had one, the two largest elements are looked for at once; else where a plain sum shows that there may be
 one, or its pivot does not suit. How a row is summed in the end depends on it alone.
 """
 
 import collections
 import math
 
-import numpy as np
-
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import (
     MAGIC_DOUBLE,
-    add_exactly,
-    add_smaller,
     exponential,
     factored_exponential,
     log2e_wide,
     magic_number,
 )
-from fastsoftmax.kernels.extended import exponential_in_parts
-from fastsoftmax.kernels.logarithm import log1p_in_parts, log1p_of_single
+from fastsoftmax.kernels.logarithm import log1p_of_single
+from fastsoftmax.kernels.peak import LARGE_SHARE, MOST_OTHERS, NO_PEAK, PEAK_GAP, below_peak, log1p_of, others_over_peak
 from fastsoftmax.kernels.pivot import add_up, guess_pivot, pivot_for, sum_exponentials, two_largest
 from fastsoftmax.kernels.row_results import log_factors, log_factors_of_peak, log_share, lowest_of
 from fastsoftmax.kernels.row_sums import (
@@ -46,24 +41,16 @@ from fastsoftmax.kernels.waiting_row import waiting_row_if
 from fastsoftmax.simd import (
     any_set,
     choose,
-    fma,
     lanes,
-    largest,
-    ldexp_small,
     load,
     load_wide,
     select,
     smaller,
     splat,
-    splat_wide,
     store,
 )
 
 MAX_SPREAD_BESIDE_PEAK = 24  # exponents that the ends of a row span at most, or it may well have a peak
-LARGE_SHARE = 0.8  # of the sum: a row may have a peak where the large part of a term, at least 0.95 of it, holds more
-MOST_OTHERS = 0.136  # in units of an element: it is a peak, and holds 0.88, where all others are no more than that
-PEAK_GAP = 1.99  # how far a peak is above any other at least: a little less than log(1 / MOST_OTHERS)
-
 MOST_LOG = math.log1p(MOST_OTHERS)
 
 # What is kept of rows beside what `row_sums` names: the second largest element, the logarithm, the pivot of a plain
@@ -75,62 +62,6 @@ MOST_EXPONENTS = 900.0  # of a peak's term: beside more the others are nothing
 #: Rows that wait to be written while others are summed: row k is source[at + k * step:] and goes to out[to + k * n:];
 #: there are `count`, and what is kept of them is `kept`.
 LateRows = collections.namedtuple("LateRows", "count kept source at step out to n temperature nowhere")
-NO_PEAK = -1.0  # in place of the logarithm of a peaked row's sum, in units of the peak
-
-
-@inline
-def term(x, value, pivot, high, low):
-    """Return what `sum_exponentials` adds for an element of this value, in two parts."""
-    magic, high, low = splat(x, magic_number(x, pivot)), splat(x, high), splat(x, low)
-    large, a, b, _ = factored_exponential(splat(x, value), high, low, magic)
-    return float(largest(large)), float(largest(a)) * float(largest(b))
-
-
-@inline
-def power(x, value, pivot, temperature):
-    """Return e^(value / temperature) · 2^-pivot as two float64 that have far more than the precision of x."""
-    if choose(x, 1, 0):
-        high, low = log2e_wide(temperature)
-        magic = MAGIC_DOUBLE + 8.0 * (1023.0 - pivot)
-        e, _, _, _ = exponential(splat_wide(value), 8.0 * high, 8.0 * low, magic)
-        return float(largest(e)), 0.0
-    return exponential_in_parts(value, pivot, temperature)
-
-
-@inline
-def below_peak(maximum, second):
-    """Return as what the largest element counts where the others are summed."""
-    return second if second > -math.inf else maximum
-
-
-@inline
-def others_over_peak(x, total, lost, maximum, second, high, low, temperature):
-    """Return the sum of all but the largest element in units of it, in two parts.
-
-    It comes from the sum of all, the largest counted as `below_peak` says, which is taken off.
-    """
-    limit = below_peak(maximum, second)
-    pivot, rest_pivot = pivot_for(x, maximum, high), pivot_for(x, limit, high)
-    large, small = term(x, limit, rest_pivot, high, low)
-    rest, lost = add_smaller(*add_exactly(total, lost - small, -large))
-    if second == -math.inf:
-        rest, lost = 0.0, 0.0
-    peak, peak_low = power(x, maximum, pivot, temperature)
-    others = rest / peak
-    others_low = (fma(-others, peak, rest) + (lost - others * peak_low)) / peak
-    gap = max(rest_pivot - pivot, -1600.0)  # in two steps: 2^gap itself may be smaller than any number
-    half = np.rint(0.5 * gap)
-    others = ldexp_small(ldexp_small(others, half), gap - half)
-    others_low = ldexp_small(ldexp_small(others_low, half), gap - half)
-    return others, others_low
-
-
-@inline
-def log1p_of(x, value, lost):
-    """Return log(1 + value + lost) as two float64 that have far more than the precision of x."""
-    if choose(x, 1, 0):
-        return float(largest(log1p_of_single(splat_wide(value + lost)))), 0.0
-    return log1p_in_parts(value, lost)
 
 
 @inline

@@ -19,7 +19,8 @@ from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP_OF_ROWS, NEAR_ZERO, SOFTMAX, carefully
 from fastsoftmax.kernels.exponential import log2e_over
 from fastsoftmax.kernels.logarithm import log_and_rest
-from fastsoftmax.kernels.row_peaks import LOG_OTHERS, LOG_OTHERS_LOW, NO_PEAK, sum_rows_and_peaks
+from fastsoftmax.kernels.peak import NO_PEAK
+from fastsoftmax.kernels.row_peaks import LOG_OTHERS, LOG_OTHERS_LOW, sum_rows_and_peaks
 from fastsoftmax.kernels.row_results import inverse_of, scale_terms, subtract_log_sum, subtract_peak
 from fastsoftmax.kernels.row_sums import (
     ENDS,

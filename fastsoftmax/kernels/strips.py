@@ -18,7 +18,6 @@ from fastsoftmax.simd import (
     lanes,
     load,
     load_first,
-    prefetch,
     quarters,
     splat,
     store,
@@ -35,8 +34,6 @@ Matrix = collections.namedtuple("Matrix", "data start outer pitch")
 #: Columns that are done at once: `count` from `column` on, of each of some planes. A *slot* is a column's place in what
 #: is kept of a strip, vector behind vector; of the columns of the first one the second has the last `twice` again.
 Strip = collections.namedtuple("Strip", "plane planes column count twice")
-#: Rows of some vectors each, a pitch apart.
-Lines = collections.namedtuple("Lines", "data start pitch vectors")
 
 
 @inline
@@ -77,15 +74,6 @@ def part_of(matrix, strip):
 def rows_from(matrix, i):
     """Return the matrix that begins with row i."""
     return Matrix(matrix.data, matrix.start + i * matrix.pitch, matrix.outer, matrix.pitch)
-
-
-@inline
-def chunk_after(matrix, block, c, last, all_planes, n, inner, width, head):
-    """Return the matrix that begins with the chunk after chunk c of a block, the last of all standing for the next."""
-    c += 1
-    if c >= chunks_of(n):
-        c, block = 0, min(block + 1, last - 1)
-    return rows_from(part_of(matrix, strip_of(matrix.data, block, width, inner, all_planes, head)), c * CHUNK)
 
 
 @inline
@@ -249,39 +237,3 @@ def store_rows(data, at, pitch, rest, group):
         store(data, at + 2 * pitch, c)
     if rest > 3:
         store(data, at + 3 * pitch, d)
-
-
-@inline
-def soon_wanted(matrix, strip, slots):
-    """Return the lines of a chunk of a strip that is wanted soon, the matrix beginning with it.
-
-    Narrow planes are taken to lie behind one another; if they do not, that costs time only. Four vectors are fetched at
-    a time: where a row has another number, those of the next may begin with its second.
-    """
-    vectors = max(4, slots // lanes(matrix.data))
-    return Lines(matrix.data, matrix.start, matrix.pitch, vectors if strip.planes == 1 else vectors * CHUNK)
-
-
-@inline
-def line_of(soon, number):
-    """Return where the vector of a number lies in what is wanted soon, and how many are left of its row; 0 of None."""
-    if soon is None:
-        return 0, 0
-    row = number // soon.vectors
-    done = number - row * soon.vectors
-    return soon.start + row * soon.pitch + done * lanes(soon.data), soon.vectors - done
-
-
-@inline
-def fetch_four(soon, place, left):
-    """Ask for the next four vectors of what is wanted soon, unless it is None; return (place, left) of those behind.
-
-    They are asked for in the order of memory, along the rows.
-    """
-    if soon is not None:
-        for k in range(4):
-            prefetch(soon.data, place + k * lanes(soon.data))
-        is_last = left <= 4
-        place += 4 * lanes(soon.data) + (soon.pitch - soon.vectors * lanes(soon.data) if is_last else 0)
-        left += (soon.vectors if is_last else 0) - 4
-    return place, left

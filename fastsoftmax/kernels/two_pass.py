@@ -22,8 +22,8 @@ from fastsoftmax.kernels.exponential import (
     nodes,
 )
 from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
+from fastsoftmax.kernels.peak import LARGE_SHARE
 from fastsoftmax.kernels.pivot import FEW_GROUPS, MAX_GUESS, MAX_PIVOT
-from fastsoftmax.kernels.row_peaks import LARGE_SHARE
 from fastsoftmax.kernels.row_results import (
     inverse_of,
     lift,
