@@ -79,9 +79,8 @@ def mid_page(shape: tuple[int, ...], dtype: np.dtype[Any], beside: Array | None 
     """
     room = recycled.room_for(math.prod(shape) * dtype.itemsize + PAGE)
     place = ctypes.addressof(ctypes.c_char.from_buffer(room.data))
-    behind = (
-        0 if beside is None else beside.ctypes.data % LINE // dtype.itemsize * dtype.itemsize
-    )  # it may be unaligned
+    behind = 0 if beside is None else beside.ctypes.data % LINE
+    behind -= behind % dtype.itemsize  # `beside` may be unaligned
     result: Array = np.ndarray(shape, dtype, room, (PAGE // 2 + behind - place) % PAGE)
     return result
 

@@ -39,7 +39,7 @@ LEAST_FOLDED_SOFTMAX = 6000  # ... and where terms are kept
 LEAST_FOLDED_WIDE = 2**20  # ... and of more columns, at most so many:
 MOST_FOLDED = {"softmax": 1024, "log_softmax": 512, "logsumexp": 63}
 PAST_CACHES = 2**24  # bytes of a result: from there on all but narrow rows go past the caches, ...
-COLUMNS_PAST_CACHES = 2**23  # ... and short columns, which others reach for in steps too large for a cache, from here
+COLUMNS_PAST_CACHES = 2**23  # ... and from here on short columns, which are written to many rows at once
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 
 ROWS = {
