@@ -65,27 +65,36 @@ def test_polynomials_of_the_logarithm_are_for_its_nodes(minimax, count):
     assert log1p.inverse_nodes(count) == minimax.inverse_nodes(count)
 
 
-@pytest.mark.parametrize("name", ["SINGLE_NODES", "DOUBLE_NODES"])
-def test_nodes_and_deviations_are_what_the_script_prints(minimax, name):
-    nodes, deviations = minimax.nodes(*minimax.NODES[name])
-    assert getattr(exponential, name) == tuple(nodes)
-    assert getattr(exponential, name.replace("NODES", "DEVIATIONS")) == tuple(deviations)
+def test_nodes_are_what_the_script_prints(minimax):
+    nodes, deviations = minimax.short_nodes(16)
+    assert tuple(nodes) == exponential.SINGLE_NODES
+    assert tuple(deviations) == exponential.SINGLE_DEVIATIONS
+    assert minimax.best_unit(8) == exponential.DOUBLE_UNIT
+    assert tuple(minimax.nodes_in_units(exponential.DOUBLE_UNIT, 8)) == exponential.DOUBLE_NODES
 
 
 def test_every_second_node_is_one_of_half_as_many(minimax):
-    nodes, deviations = minimax.nodes(8, np.float32)
+    nodes, deviations = minimax.short_nodes(8)
     assert exponential.SINGLE_NODES[::2] == tuple(nodes)
     assert [d / 2 for d in exponential.SINGLE_DEVIATIONS[::2]] == deviations
 
 
-@pytest.mark.parametrize(("name", "bits"), [("SINGLE_NODES", 8), ("DOUBLE_NODES", 24)])
-def test_nodes_are_short_and_their_deviations_make_up_for_it(name, bits):
-    nodes = getattr(exponential, name)
-    deviations = getattr(exponential, name.replace("NODES", "DEVIATIONS"))
+def test_nodes_are_short_and_their_deviations_make_up_for_it():
+    nodes, deviations = exponential.SINGLE_NODES, exponential.SINGLE_DEVIATIONS
     for j, (node, deviation) in enumerate(zip(nodes, deviations, strict=True)):
-        assert node * 2 ** (bits - 1) == int(node * 2 ** (bits - 1))
+        assert node * 2**7 == int(node * 2**7)
         exponent = (j - mpmath.mpf(deviation)) / len(nodes)
-        assert abs(mpmath.mpf(2) ** exponent / node - 1) < (2.0**-33 if bits == 8 else 2.0**-75)
+        assert abs(mpmath.mpf(2) ** exponent / node - 1) < 2.0**-33
+
+
+def test_nodes_in_units_are_as_good_as_is_claimed(minimax):
+    def largest_error(unit):
+        nodes = minimax.nodes_in_units(unit, 8)
+        return max(abs(v / (unit * power) - 1) for v, power in zip(nodes, minimax.exact_nodes(8), strict=True))
+
+    assert abs(exponential.DOUBLE_UNIT - 1) < 2.0**-24
+    assert largest_error(exponential.DOUBLE_UNIT) < 2.0**-56.8
+    assert largest_error(1) > 2.0**-54
 
 
 def test_the_fit_is_a_minimax(minimax):

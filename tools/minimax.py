@@ -22,8 +22,8 @@ mpmath.mp.dps = 60
 
 POINTS = 400
 ROUNDS = 25
-NODES = {"SINGLE_NODES": (16, np.float32), "DOUBLE_NODES": (8, np.float64)}  # N, type of the deviations
-BITS = {np.float32: 8, np.float64: 24}  # of a node
+BITS = 8  # of a short node
+UNITS = 2**28  # that are tried, from 1 on: so near to it that the logarithm of one is little
 
 
 def exact_array(numbers):
@@ -39,13 +39,40 @@ def relative_errors(coefficients, f, power):
     return (value / power - 1).astype(np.float64)
 
 
-def nodes(parts, dtype):
-    """Return 2^(j/parts) for j from 0, rounded to few bits, and what must be added to j to make up for it."""
-    bits = BITS[dtype]
-    exact = [mpmath.mpf(2) ** (mpmath.mpf(j) / parts) for j in range(parts)]
-    rounded = [float(mpmath.nint(value * 2 ** (bits - 1)) / 2 ** (bits - 1)) for value in exact]
+def exact_nodes(parts):
+    """Return 2^(j/parts) for j from 0."""
+    return [mpmath.mpf(2) ** (mpmath.mpf(j) / parts) for j in range(parts)]
+
+
+def short_nodes(parts):
+    """Return 2^(j/parts), rounded to few bits, and what must be added to j to make up for it, as float32."""
+    exact = exact_nodes(parts)
+    rounded = [float(mpmath.nint(value * 2 ** (BITS - 1)) / 2 ** (BITS - 1)) for value in exact]
     deviations = [mpmath.log(e / r, 2) * parts for e, r in zip(exact, rounded, strict=True)]
-    return rounded, [float(dtype(mpmath.nstr(d, 30))) for d in deviations]
+    return rounded, [float(np.float32(mpmath.nstr(d, 30))) for d in deviations]
+
+
+def nodes_in_units(unit, parts):
+    """Return unit · 2^(j/parts) as float64."""
+    return [float(unit * node) for node in exact_nodes(parts)]
+
+
+def best_unit(parts, chunk=2**16):
+    """Return the float64 whose products with 2^(j/parts) are nearest to being float64: relative errors spread least.
+
+    What a product is beside its last place is a fraction of 64 bits: such numbers wrap round when they are added.
+    """
+    exact = exact_nodes(parts)
+    starts, steps = ([np.uint64(int(node * scale % 1 * 2**64)) for node in exact] for scale in (2**52, 1))
+    lengths = [float(2.0**-64 / node) for node in exact]
+    best, unit = np.inf, 1.0
+    for first in range(0, UNITS, chunk):
+        k = np.arange(first, first + chunk, dtype=np.uint64)
+        errors = [(a + k * b).view(np.int64) * c for a, b, c in zip(starts, steps, lengths, strict=True)]
+        spread = np.max(errors, axis=0) - np.min(errors, axis=0)
+        if spread.min() < best:
+            best, unit = spread.min(), 1.0 + float(k[spread.argmin()]) * 2.0**-52
+    return unit
 
 
 @dataclass(frozen=True)
@@ -56,8 +83,9 @@ class PowerOf2:
     dtype: type
 
     def interval(self):
-        """Return the ends of f: rounding to an integer leaves a half and a little, a node's deviation comes on top."""
-        limit = mpmath.mpf("0.500002") + max(map(abs, nodes(self.parts, self.dtype)[1]))
+        """Return the ends of f: rounding to an integer leaves a half and a little, a short node's deviation is more."""
+        deviations = short_nodes(self.parts)[1] if self.dtype == np.float32 else [0.0]
+        limit = mpmath.mpf("0.500002") + max(map(abs, deviations))
         return -limit, limit
 
     def __call__(self, f):
@@ -168,10 +196,12 @@ def main():
     """Print all constants."""
     for name, value in constants().items():
         show(name, value)
-    for name, (parts, dtype) in NODES.items():
-        rounded, deviations = nodes(parts, dtype)
-        show(name, rounded)
-        show(name.replace("NODES", "DEVIATIONS"), deviations)
+    rounded, deviations = short_nodes(16)
+    show("SINGLE_NODES", rounded)
+    show("SINGLE_DEVIATIONS", deviations)
+    unit = best_unit(8)
+    show("DOUBLE_UNIT", unit)
+    show("DOUBLE_NODES", nodes_in_units(unit, 8))
     for name, (degree, curve) in POLYNOMIALS.items():
         coefficients = rounded_minimax(degree, curve)
         unrounded = largest_error(minimax(degree, curve, [mpmath.mpf(1)])[1:], curve)

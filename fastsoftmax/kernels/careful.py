@@ -16,8 +16,8 @@ from fastsoftmax.kernels.exponential import (
     MAGIC_DOUBLE,
     add_exactly,
     add_smaller,
-    exponential,
     exponential_in_short,
+    exponential_of_narrower,
     inverse_in_parts,
     log2e_wide,
 )
@@ -96,8 +96,7 @@ def lifted_exponential(v, maximum, high, low):
 def lifted_exponential_of_narrower(v, maximum, high, low):
     """Return what `lifted_exponential` does in one part: enough where v has been a float32. It is never 0."""
     d = larger(LOWEST / high, v - maximum)
-    e, _, _, _ = exponential(d, 8.0 * high, 8.0 * low, MAGIC_DOUBLE + 8.0 * (1023.0 + LIFT))
-    return e
+    return exponential_of_narrower(d, high, low, -LIFT)
 
 
 @inline

@@ -16,7 +16,14 @@ from fastsoftmax.kernels.column_pivots import (
     recall_wide,
     sums_of,
 )
-from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, add_exactly, add_smaller, exponential, log2e_wide
+from fastsoftmax.kernels.exponential import (
+    MAGIC_DOUBLE,
+    add_exactly,
+    add_smaller,
+    exponential_of_narrower,
+    in_units,
+    log2e_wide,
+)
 from fastsoftmax.kernels.extended import exp2_in_parts
 from fastsoftmax.kernels.logarithm import log1p_of_single, log_in_parts
 from fastsoftmax.kernels.row_sums import keep_in_two_parts
@@ -38,10 +45,11 @@ def others_over_held(kept, j, high, low):
     held = recall_wide(kept, HELD, j)
     scaled = held * high
     n = (scaled + MAGIC_DOUBLE) - MAGIC_DOUBLE
-    unit, unit_low = exp2_in_parts(scaled - n, fma(held, high, 0.0 - scaled) + held * low)
-    inverse = 1.0 / unit
+    e, e_low = exp2_in_parts(scaled - n, fma(held, high, 0.0 - scaled) + held * low)
+    e, e_low = in_units(e, e_low)
+    inverse = 1.0 / e
     others = rest * inverse
-    others_low = (fma(0.0 - others, unit, rest) + fma(0.0 - others, unit_low, rest_low)) * inverse
+    others_low = (fma(0.0 - others, e, rest) + fma(0.0 - others, e_low, rest_low)) * inverse
     shift = smaller(pivots(kept, j) - n, splat_wide(0.0))  # in two steps: the power may be smaller than any number
     first = larger(shift, splat_wide(-1000.0))
     second = larger(shift - first, splat_wide(-1000.0))
@@ -56,8 +64,8 @@ def others_over_held_single(kept, j, high, low):
     rest, rest_low = sums_of_others(kept, j)
     scaled, pivot = recall_wide(kept, HELD, j) * high, pivots(kept, j)
     near = larger(smaller(scaled, pivot + 1000.0), pivot - 1000.0) * (1.0 / high)
-    unit, _, _, _ = exponential(near, 8.0 * high, 8.0 * low, 8.0 * (1023.0 - pivot) + MAGIC_DOUBLE)
-    return select(scaled >= pivot + 1000.0, rest - rest, (rest + rest_low) / unit)  # 0, or NaN
+    e = exponential_of_narrower(near, high, low, pivot)
+    return select(scaled >= pivot + 1000.0, rest - rest, (rest + rest_low) / e)  # 0, or NaN
 
 
 @inline

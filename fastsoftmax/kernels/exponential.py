@@ -2,18 +2,21 @@
 
 With x·log2(e) = n + j/N + f/N, n and j integers, 0 <= j < N and -1/2 <= f <= 1/2, e^x = 2^n · 2^(j/N) · 2^(f/N). N, the
 number of *nodes* 2^(j/N), is 8, but 16 for float32 with AVX-512: as many as fit a register, which then is a table of
-them. Four ideas make it fast and exact:
+them. Five ideas make it fast and exact:
 
 - Adding the *magic number* 1.5·2^(p-1) (p the bits of a significand) rounds N·x·log2(e) to an integer and leaves it in
   the low bits of the sum. Its lowest bits are j, and one shift brings n into an exponent field.
 - A *pivot* k folded into the magic number gives e^x · 2^-k for the price of e^x. Scaling by a power of two is exact, so
   sums of such values neither overflow nor lose anything, though no maximum was subtracted: x - max would be rounded.
-- log2(e) (divided by the temperature) is used in two parts, and what a node lacks of 2^(j/N) is added to f. So f is as
-  good as its last bit.
+- log2(e) (divided by the temperature) is used in two parts. So f is as good as its last bit.
 - The result comes as 2^n · node plus a part 23 times smaller (46 times where N is 16), in which nothing has been
   rounded that matters. Sums of such pairs know e^x far better than its rounded value.
+- Nodes must be floats, and 2^(j/N) is none. Those of float32 are rounded to a few bits, so that sums of them are mostly
+  exact, and what one lacks is added to f. Sums of float64 have places to spare. And a share of a sum is the same in any
+  *unit*: there is one very near 1 of which all products with 2^(j/N) are nearly floats. It is what e^0 comes as, and
+  the sums that logarithms are taken of are divided by it.
 
-2^(f/N) - 1 is f times a minimax polynomial; `tools/minimax.py` computes it and the nodes.
+2^(f/N) - 1 is f times a minimax polynomial; `tools/minimax.py` computes it, the unit and the nodes.
 """
 
 import numpy as np
@@ -31,8 +34,7 @@ MAGIC_DOUBLE = 1.5 * 2**52
 nodes = constant(N_SINGLE, N_DOUBLE)  # N
 magic_integer = constant(1.5 * 2**23, MAGIC_DOUBLE)  # its addition rounds to an integer
 
-# The nodes 2^(j/N), rounded to 8 and 24 bits so that sums of them are mostly exact, and by how much j falls short of
-# the rounded number's exponent times N, negated.
+# The nodes 2^(j/N), rounded to 8 bits, and by how much j falls short of the rounded number's exponent times N, negated.
 SINGLE_NODES = tuple(
     map(
         float.fromhex,
@@ -53,21 +55,15 @@ SINGLE_DEVIATIONS = tuple(
         ),
     )
 )  # fmt: skip
+
+# A unit, and its products with 2^(j/N), rounded: relative errors of less than 2^-56.8.
+DOUBLE_UNIT = float.fromhex("0x1.00000035d33b4p+0")
 DOUBLE_NODES = tuple(
     map(
         float.fromhex,
         (
-            "0x1.0p+0", "0x1.172b84p+0", "0x1.306fep+0", "0x1.4bfdaep+0",
-            "0x1.6a09e6p+0", "0x1.8ace54p+0", "0x1.ae89fap+0", "0x1.d5818ep+0",
-        ),
-    )
-)  # fmt: skip
-DOUBLE_DEVIATIONS = tuple(
-    map(
-        float.fromhex,
-        (
-            "0x0.0p+0", "-0x1.293ab72ee2ecdp-23", "0x1.8bbfd2f8e7ec8p-22", "-0x1.800eae66e0101p-22",
-            "0x1.a82ebbbd754dap-23", "0x1.036b6dd1e4bfep-24", "-0x1.6cd47c00d3f4p-23", "-0x1.2fc81b38ae1c3p-24",
+            "0x1.00000035d33b4p+0", "0x1.172b840287737p+0", "0x1.306fe0e31dcd8p+0", "0x1.4bfdad9930164p+0",
+            "0x1.6a09e6b412837p+0", "0x1.8ace5475ac889p+0", "0x1.ae89f9f0330aep+0", "0x1.d5818e3271814p+0",
         ),
     )
 )  # fmt: skip
@@ -110,11 +106,11 @@ DOUBLE_IN_SHORT = tuple(
 )  # fmt: skip
 
 
-def _node_bits(nodes, dtype, mantissa):
-    """Return the bits of the mantissas, less what adding j at its place will add to them."""
-    bits = np.array(nodes, dtype).view(f"u{dtype().itemsize}")
-    shift = NODE_SHIFT[8 * dtype().itemsize]
-    return [(int(b) % 2**mantissa - (j << shift)) % 2 ** (8 * dtype().itemsize) for j, b in enumerate(bits)]
+def _node_bits(nodes, dtype):
+    """Return the bits of nodes, less those of 1 and what adding j at its place will add to them."""
+    width, shift = 8 * dtype().itemsize, NODE_SHIFT[8 * dtype().itemsize]
+    one, *bits = bits_of((1.0, *nodes), dtype)
+    return [(b - one - (j << shift)) % 2**width for j, b in enumerate(bits)]
 
 
 def bits_of(numbers, dtype):
@@ -128,18 +124,34 @@ def exact_nodes(n):
 
 
 _STEP = len(SINGLE_NODES) // NODES[32]  # every second node of the 16, or all
-_HERE, _DEVIATIONS_HERE = SINGLE_NODES[::_STEP], [d / _STEP for d in SINGLE_DEVIATIONS[::_STEP]]
-node = lookup_table(_node_bits(_HERE, np.float32, 23), _node_bits(DOUBLE_NODES, np.float64, 52))
+UNITS = {32: 1.0, 64: DOUBLE_UNIT}  # of the types by their bits
+inverse_unit = constant(*(1.0 / number for number in UNITS.values()))
+node = lookup_table(_node_bits(SINGLE_NODES[::_STEP], np.float32), _node_bits(DOUBLE_NODES, np.float64))
+deviation = lookup_table(bits_of([d / _STEP for d in SINGLE_DEVIATIONS[::_STEP]], np.float32), [0] * NODES[64])
 exact_node = lookup_table(  # correctly rounded
-    _node_bits(exact_nodes(NODES[32]), np.float32, 23), _node_bits(exact_nodes(NODES[64]), np.float64, 52)
+    _node_bits(exact_nodes(NODES[32]), np.float32), _node_bits(exact_nodes(NODES[64]), np.float64)
 )
-deviation = lookup_table(bits_of(_DEVIATIONS_HERE, np.float32), bits_of(DOUBLE_DEVIATIONS, np.float64))
-
 
 _SLOPE = DOUBLE, SINGLE if NODES[32] == 16 else SINGLE_OF_8
 slope_of_exp2 = polynomial(*_SLOPE)  # (2^(f/N) - 1) / f
 slope_in_long_loop = polynomial(*_SLOPE, keeps_whole=True)  # the same, where that is faster: not in loops down columns
 slope_in_short = polynomial(DOUBLE_IN_SHORT)
+
+
+@inline
+def in_units(value, low):
+    """Return unit · (value + low), numbers or vectors of float64, in two parts."""
+    product = value * DOUBLE_UNIT
+    return product, fma(value, DOUBLE_UNIT, 0.0 - product) + low * DOUBLE_UNIT
+
+
+@inline
+def out_of_units(x, total, lost):
+    """Return how many units a sum of terms is, numbers or vectors of float64 in two parts: just 1 for the unit."""
+    if choose(x, 1, 0):
+        return total, lost
+    quotient = total * (1.0 / DOUBLE_UNIT)
+    return quotient, (fma(quotient, -DOUBLE_UNIT, total) + lost) * (1.0 / DOUBLE_UNIT)
 
 
 @inline
@@ -171,12 +183,13 @@ def pivot_in(x, magic):
 
 @inline
 def reduced(v, high, low, magic):
-    """Return (large, f, steps): large · 2^(f/N) is e^v · 2^-pivot, a normal number; high + low = N·log2(e).
+    """Return (large, f, steps): large · 2^(f/N) is unit · e^v · 2^-pivot, a normal number; high + low = N·log2(e).
 
     In `steps` (the magic number + N·n + j) the exponents can be compared, by their bits even where they are NaN.
     """
     steps = fma(v, high, magic)
-    f = fma(v, high, magic - steps) + fma(v, low, deviation(steps))
+    f = fma(v, high, magic - steps)
+    f = f + fma(v, low, deviation(steps)) if choose(v, 1, 0) else fma(v, low, f)
     return add_node(node(steps), steps), f, steps
 
 
@@ -189,9 +202,20 @@ def factored_exponential(v, high, low, magic):
 
 @inline
 def exponential(v, high, low, magic):
-    """Return (e^v · 2^-pivot, the same as a large and a small part, steps), as `factored_exponential` does."""
+    """Return (unit · e^v · 2^-pivot, the same as a large and a small part, steps), as `factored_exponential` does."""
     large, a, b, steps = factored_exponential(v, high, low, magic)
     return fma(a, b, large), large, a * b, steps
+
+
+@inline
+def exponential_of_narrower(v, high, low, pivot):
+    """Return e^v · 2^-pivot, a normal number, of float64 lanes that have been float32; high + low = log2(e)."""
+    magic = MAGIC_DOUBLE + N_DOUBLE * (1023.0 - pivot)
+    high, low = N_DOUBLE * high, N_DOUBLE * low
+    steps = fma(v, high, magic)
+    f = fma(v, low, fma(v, high, magic - steps))
+    large = add_node(exact_node(steps), steps)
+    return fma(large * f, slope_of_exp2(f), large)
 
 
 @inline

@@ -5,7 +5,7 @@ two parts, as the sum of which it is exact far below the last place of the large
 """
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import LN2_HIGH, LN2_LOW
+from fastsoftmax.kernels.exponential import LN2_HIGH, LN2_LOW, out_of_units
 from fastsoftmax.kernels.extended import exponential_in_parts
 from fastsoftmax.simd import choose, fma, polynomial, rounded, select, split_exponent
 
@@ -48,11 +48,17 @@ def log_and_rest(value, lost, exponent):
 
 
 @inline
-def log_of_sum(x, total, lost, exponent):
-    """Return log((total + lost) * 2**exponent) of float64, good to more than the precision that x is computed in."""
+def log_of_terms(x, total, lost, pivot):
+    """Return log of (total + lost) · 2^pivot units, positive normal float64, rounded, and what the rounding lost."""
+    return log_and_rest(*out_of_units(x, total, lost), pivot)
+
+
+@inline
+def log_of_sum(x, total, lost, pivot):
+    """Return what `log_of_terms` does as one number, good to more than the precision that x is computed in."""
     if choose(x, 1, 0):
-        return log_of(total + lost, exponent)
-    log, rest = log_and_rest(total, lost, exponent)
+        return log_of(total + lost, pivot)
+    log, rest = log_of_terms(x, total, lost, pivot)
     return log + rest
 
 
@@ -69,9 +75,9 @@ def log_of_mantissa(f, lost, n):
 
 
 @inline
-def log_rounded(x, value, lost, exponent):
-    """Return log((value + lost) * 2**exponent) as two numbers of the type that x is computed in."""
-    log, rest = log_and_rest(value, lost, exponent)
+def log_rounded(x, total, lost, pivot):
+    """Return what `log_of_terms` does as two numbers of the type that x is computed in."""
+    log, rest = log_of_terms(x, total, lost, pivot)
     high = rounded(x, log)
     return high, rounded(x, (log - high) + rest)
 

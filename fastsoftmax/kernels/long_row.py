@@ -15,7 +15,7 @@ from fastsoftmax import team
 from fastsoftmax.jit import Kernel, inline, kernel
 from fastsoftmax.kernels.careful_rows import careful_log_softmax_row, careful_logsumexp_row, careful_softmax_row
 from fastsoftmax.kernels.exponential import add_exactly, exponential, log2e_over, magic_number
-from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
+from fastsoftmax.kernels.logarithm import log_of_sum, log_rounded
 from fastsoftmax.kernels.peak import (
     LARGE_SHARE,
     MOST_OTHERS,
@@ -161,10 +161,9 @@ def merge(x, sums, pieces, pivot, merged):
         peak = max(peak, sums[SUMS * k + 2])
     if not total >= least_sum(x):
         total = math.nan
-    a, b = log_in_parts(total, lost, pivot)
     merged[0], merged[1] = total, lost
     merged[2] = peak / total
-    merged[3] = a + b
+    merged[3] = log_of_sum(x, total, lost, pivot)
 
 
 @kernel("in", "int", "int", "int", "int", "reals")

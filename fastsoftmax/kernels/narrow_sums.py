@@ -7,10 +7,10 @@ import math
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import (
-    MAGIC_DOUBLE,
     add_exactly,
     add_smaller,
     exponential,
+    exponential_of_narrower,
     log2e_wide,
     magic_integer,
     magic_number,
@@ -178,6 +178,5 @@ def sum_few_around_peaks(x, tile, n, maximum):
     for j in range(1, n):
         held, v = hold(held, widened(load(tile, lanes(x) * j)))
         v = larger(-400.0 / high, v - maximum)
-        e, _, _, _ = exponential(v, 8.0 * high, 8.0 * low, MAGIC_DOUBLE + 8.0 * 1023.0)
-        total = total + e
+        total = total + exponential_of_narrower(v, high, low, 0.0)
     return total, held

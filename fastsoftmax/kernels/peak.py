@@ -10,11 +10,11 @@ import numpy as np
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import (
-    MAGIC_DOUBLE,
     add_exactly,
     add_smaller,
-    exponential,
+    exponential_of_narrower,
     factored_exponential,
+    in_units,
     log2e_wide,
     magic_number,
 )
@@ -40,13 +40,11 @@ def term(x, value, pivot, high, low):
 
 @inline
 def power(x, value, pivot, temperature):
-    """Return e^(value / temperature) · 2^-pivot as two float64 that have far more than the precision of x."""
+    """Return unit · e^(value / temperature) · 2^-pivot as two float64: far more than the precision of x."""
     if choose(x, 1, 0):
-        high, low = log2e_wide(temperature)
-        magic = MAGIC_DOUBLE + 8.0 * (1023.0 - pivot)
-        e, _, _, _ = exponential(splat_wide(value), 8.0 * high, 8.0 * low, magic)
+        e = exponential_of_narrower(splat_wide(value), *log2e_wide(temperature), pivot)
         return float(largest(e)), 0.0
-    return exponential_in_parts(value, pivot, temperature)
+    return in_units(*exponential_in_parts(value, pivot, temperature))
 
 
 @inline

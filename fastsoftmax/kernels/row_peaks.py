@@ -10,8 +10,7 @@ import math
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import (
-    MAGIC_DOUBLE,
-    exponential,
+    exponential_of_narrower,
     factored_exponential,
     log2e_wide,
     magic_number,
@@ -77,9 +76,8 @@ def keep_logarithms_of_single(x, kept, high, low, temperature):
     store(kept, TERM_LOW, a * b)
     wide_high, wide_low = log2e_wide(temperature)
     pivot = load_wide(kept, PIVOT)
-    magic = MAGIC_DOUBLE + 8.0 * (1023.0 - pivot)
-    most = (pivot + MOST_EXPONENTS) / wide_high
-    peak, _, _, _ = exponential(smaller(most, load_wide(kept, MAXIMUM)), 8.0 * wide_high, 8.0 * wide_low, magic)
+    most = smaller((pivot + MOST_EXPONENTS) / wide_high, load_wide(kept, MAXIMUM))
+    peak = exponential_of_narrower(most, wide_high, wide_low, pivot)
     others = (load_wide(kept, TOTAL) - load_wide(kept, TERM)) + (load_wide(kept, LOST) - load_wide(kept, TERM_LOW))
     others = select(load_wide(kept, NEXT) < lowest_of(x), others * 0.0, others)
     is_peaked = load_wide(kept, TO_DO) == AROUND_PEAK

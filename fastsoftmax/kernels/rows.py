@@ -18,7 +18,7 @@ import numpy as np
 from fastsoftmax.jit import inline, kernel
 from fastsoftmax.kernels.careful_rows import LOG_SOFTMAX, LOGSUMEXP_OF_ROWS, NEAR_ZERO, SOFTMAX, carefully
 from fastsoftmax.kernels.exponential import log2e_over
-from fastsoftmax.kernels.logarithm import log_and_rest
+from fastsoftmax.kernels.logarithm import log_of_terms
 from fastsoftmax.kernels.peak import NO_PEAK
 from fastsoftmax.kernels.row_peaks import LOG_OTHERS, LOG_OTHERS_LOW, sum_rows_and_peaks
 from fastsoftmax.kernels.row_results import inverse_of, scale_terms, subtract_log_sum, subtract_peak
@@ -101,7 +101,7 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
 @inline
 def keep_logarithms(kept):
     """Keep the logarithms of the sums of all rows, as two numbers."""
-    log, rest = log_and_rest(load_wide(kept, TOTAL), load_wide(kept, LOST), load_wide(kept, PIVOT))
+    log, rest = log_of_terms(kept, load_wide(kept, TOTAL), load_wide(kept, LOST), load_wide(kept, PIVOT))
     keep_in_two_parts(kept, FIRST, SECOND, log, rest)
 
 

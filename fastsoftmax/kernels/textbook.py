@@ -15,7 +15,7 @@ results are divided by the sum. `naive` knows no range, and `online` rescales it
 import math
 
 from fastsoftmax.jit import inline
-from fastsoftmax.kernels.exponential import exponential, log2e_over, magic_number, nodes
+from fastsoftmax.kernels.exponential import exponential, inverse_unit, log2e_over, magic_number, nodes
 from fastsoftmax.simd import (
     choose,
     lanes,
@@ -55,7 +55,7 @@ def exp(x, v):
     ceiling = choose(x, 88.72284, 709.782712893384)
     inside = select(v < ceiling, v, select(v >= ceiling, ceiling, v))
     e, _, _, _ = exponential(larger(splat(x, floor), inside), high, low, magic_number(x, 0.0))
-    e = select(v < floor, 0.0, select(v >= ceiling, math.inf, e))
+    e = select(v < floor, 0.0, select(v >= ceiling, math.inf, e * inverse_unit(x)))
     return select(v == v, e, v)
 
 

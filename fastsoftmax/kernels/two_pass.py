@@ -21,7 +21,7 @@ from fastsoftmax.kernels.exponential import (
     magic_number,
     nodes,
 )
-from fastsoftmax.kernels.logarithm import log_in_parts, log_rounded
+from fastsoftmax.kernels.logarithm import log_of_sum, log_rounded
 from fastsoftmax.kernels.peak import LARGE_SHARE
 from fastsoftmax.kernels.pivot import FEW_GROUPS, MAX_GUESS, MAX_PIVOT
 from fastsoftmax.kernels.row_results import (
@@ -57,7 +57,7 @@ PIECE = 2**11  # elements of a row after which the sum moves on to float64
 
 @inline
 def in_two_parts(x, v, high, low):
-    """Return (2^f, the same as a large and a small part, n) with e^v = 2^f · 2^n.
+    """Return (unit · 2^f, the same as a large and a small part, n) with e^v = 2^f · 2^n.
 
     Whatever is smaller than 2^-MAX_PIVOT counts as that.
     """
@@ -164,8 +164,7 @@ def logsumexp_rows(x, x_start, x_step, out, out_start, out_step, first, last, n,
     for r in range(first, last):
         start, to = x_start + r * x_step, out_start + r * out_step
         total, lost, pivot = sum_in_two_parts(x, start, n, high, low)
-        a, b = log_in_parts(total, lost, pivot)
-        result = a + b
+        result = float(log_of_sum(x, total, lost, pivot))
         if not is_sound(total, pivot) or is_delicate(x, result):
             left += carefully(careful, x, start, n, out, to, temperature)
             continue
