@@ -26,7 +26,7 @@ from fastsoftmax.kernels.narrow_sums import (
 )
 from fastsoftmax.kernels.row_results import share, spared
 from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, TINY
-from fastsoftmax.kernels.tiles import into_column, load_rows, store_few
+from fastsoftmax.kernels.tiles import exchange_few, exchange_rows, into_column, load_rows, replace_each, store_few
 from fastsoftmax.simd import (
     GROUP,
     WIDE,
@@ -39,8 +39,6 @@ from fastsoftmax.simd import (
     flush_small,
     fma,
     lanes,
-    load,
-    load_group,
     narrowed,
     pointer_to,
     repeated,
@@ -49,8 +47,8 @@ from fastsoftmax.simd import (
     scratch,
     scratch_wide,
     select,
+    splat,
     store,
-    store_columns,
     widened,
 )
 
@@ -65,6 +63,23 @@ def is_narrow(rows: int, n: int, compute_type: str) -> bool:
     return n < LIMITS[compute_type][rows >= MANY]
 
 
+# --- what becomes of a tile -----------------------------------------------------------------------------------------
+
+
+@inline
+def write_tile(tile, value, factors, careful, x, start, x_step, rows, n, out, to, out_step, temperature):
+    """Write value(v, *factors) of a tile of any rows, those that are NaN the careful way; return how many are left."""
+    left = 0
+    replace_each(tile, n, value, factors)
+    for k in range(rows):
+        if math.isnan(tile[k]):
+            place = to + k * out_step
+            left += carefully(careful, pointer_to(x), start + k * x_step, n, pointer_to(out), place, temperature)
+            into_column(out, place, tile, k, lanes(x), n)
+    store_few(tile, out, to, out_step, rows, n)
+    return left
+
+
 # --- softmax --------------------------------------------------------------------------------------------------------
 
 
@@ -76,57 +91,35 @@ def inverses(total, lost):
     return inverse * scale, inverse_low * scale
 
 
-@inline
-def scale_rows(tile, n, inverse, inverse_low):
-    """Multiply the tile's elements by inverses in two parts."""
-    width = lanes(tile)
-    for j in range(n):
-        store(tile, width * j, share(load(tile, width * j), inverse, inverse_low))
-
-
-@inline
-def store_shares(tile, out, start, step, n, inverse, inverse_low):
-    """Bring what `scale_rows` gives to rows of `out`."""
-    width = lanes(out)
-    inverse, inverse_low = repeated(inverse), repeated(inverse_low)
-    for j in range(0, n - GROUP, GROUP):
-        store_columns(out, start + j, step, share(load_group(tile, width * j), inverse, inverse_low))
-    j = n - GROUP
-    store_columns(out, start + j, step, share(load_group(tile, width * j), inverse, inverse_low))
-
-
-@inline
-def carefully_into(tile, column, careful, x, start, n, out, to, temperature):
-    """Do a row the careful way, and copy its result into a column of the tile; return what `carefully` does."""
-    is_left = carefully(careful, pointer_to(x), start, n, pointer_to(out), to, temperature)
-    into_column(out, to, tile, column, lanes(x), n)
-    return is_left
-
-
 @kernel(*ROW_PARAMETERS, later=SOFTMAX)
 def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write softmax of the rows first to last; for the parameters see `rows.softmax_rows`."""
     high, low = log2e_over(x, temperature)
     width, left = lanes(x), 0
-    tile = scratch(x, n)
+    tile, maximum = scratch(x, n), splat(x, 0.0)
     mode = flush_small()
-    for r in range(first, last, width):
-        rows, to = min(width, last - r), out_start + r * out_step
-        next_rows = x_start + (r + width) * x_step
-        maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        pivot = pivots_for(x, maximum, high)
-        total, lost = sum_terms_of_rows(x, next_rows, out, to, tile, n, True, pivot, high, low)
-        inverse, inverse_low = inverses(total, lost)
-        if rows == width and n >= GROUP and count_set(total == total) == width:
-            store_shares(tile, out, to, out_step, n, inverse, inverse_low)
-            continue
-        scale_rows(tile, n, inverse, inverse_low)
-        for k in range(rows):
-            if math.isnan(tile[k]):
-                left += carefully_into(
-                    tile, k, careful, x, x_start + (r + k) * x_step, n, out, to + k * out_step, temperature
+    for r in range(first - width, last, width):
+        start, to = x_start + r * x_step, out_start + r * out_step
+        behind, rows, is_loaded = start + width * x_step, min(width, last - r), False
+        if r >= first:
+            pivot = pivots_for(x, maximum, high)
+            total, lost = sum_terms_of_rows(x, behind + width * x_step, out, to, tile, n, True, pivot, high, low)
+            inverse, inverse_low = inverses(total, lost)
+            factors = inverse, inverse_low
+            if rows == width and n >= 2 and count_set(total == total) == width:
+                is_loaded = r + 2 * width <= last
+                more = behind if is_loaded else start
+                if n < GROUP:
+                    maximum = exchange_few(tile, n, share, factors, out, to, out_step, x, more, x_step)
+                else:
+                    groups = repeated(inverse), repeated(inverse_low)
+                    maximum = exchange_rows(tile, n, share, groups, out, to, out_step, x, more, x_step)
+            else:
+                left += write_tile(
+                    tile, share, factors, careful, x, start, x_step, rows, n, out, to, out_step, temperature
                 )
-        store_few(tile, out, to, out_step, rows, n)
+        if r + width < last and not is_loaded:
+            maximum = load_rows(x, behind, x_step, min(width, last - r - width), n, tile)
     restore(mode)
     return left
 
@@ -149,48 +142,34 @@ def log_share(v, maximum, log, scale, scale_low):
     return fma(d, scale, fma(d, scale_low, 0.0 - log))
 
 
-@inline
-def subtract_from_rows(tile, n, maximum, log, scale, scale_low):
-    """Replace the tile's elements by their `log_share`."""
-    width = lanes(tile)
-    for j in range(n):
-        store(tile, width * j, log_share(load(tile, width * j), maximum, log, scale, scale_low))
-
-
-@inline
-def store_log_shares(tile, out, start, step, n, maximum, log, scale, scale_low):
-    """Bring what `subtract_from_rows` gives to rows of `out`."""
-    width = lanes(out)
-    maximum, log = repeated(maximum), repeated(log)
-    for j in range(0, n - GROUP, GROUP):
-        store_columns(out, start + j, step, log_share(load_group(tile, width * j), maximum, log, scale, scale_low))
-    j = n - GROUP
-    store_columns(out, start + j, step, log_share(load_group(tile, width * j), maximum, log, scale, scale_low))
-
-
 @kernel(*ROW_PARAMETERS, later=LOG_SOFTMAX)
 def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, out_is, temperature, careful):
     """Write log_softmax of the rows first to last."""
     high, low = log2e_over(x, temperature)
     scale, scale_low = scales(x, temperature)
     width, left = lanes(x), 0
-    tile = scratch(x, n)
-    for r in range(first, last, width):
-        rows, to = min(width, last - r), out_start + r * out_step
-        next_rows = x_start + (r + width) * x_step
-        maximum = load_rows(x, x_start + r * x_step, x_step, rows, n, tile)
-        others, lost = sum_around_peaks(x, next_rows, out, to, tile, n, maximum, high, low)
-        log = log_of_sums(x, others, lost)
-        if rows == width and n >= GROUP and count_set(log == log) == width:
-            store_log_shares(tile, out, to, out_step, n, maximum, log, scale, scale_low)
-            continue
-        subtract_from_rows(tile, n, maximum, log, scale, scale_low)
-        for k in range(rows):
-            if math.isnan(tile[k]):
-                left += carefully_into(
-                    tile, k, careful, x, x_start + (r + k) * x_step, n, out, to + k * out_step, temperature
+    tile, maximum = scratch(x, n), splat(x, 0.0)
+    for r in range(first - width, last, width):
+        start, to = x_start + r * x_step, out_start + r * out_step
+        behind, rows, is_loaded = start + width * x_step, min(width, last - r), False
+        if r >= first:
+            others, lost = sum_around_peaks(x, behind + width * x_step, out, to, tile, n, maximum, high, low)
+            log = log_of_sums(x, others, lost)
+            factors = maximum, log, scale, scale_low
+            if rows == width and n >= 2 and count_set(log == log) == width:
+                is_loaded = r + 2 * width <= last
+                more = behind if is_loaded else start
+                if n < GROUP:
+                    maximum = exchange_few(tile, n, log_share, factors, out, to, out_step, x, more, x_step)
+                else:
+                    groups = repeated(maximum), repeated(log), scale, scale_low
+                    maximum = exchange_rows(tile, n, log_share, groups, out, to, out_step, x, more, x_step)
+            else:
+                left += write_tile(
+                    tile, log_share, factors, careful, x, start, x_step, rows, n, out, to, out_step, temperature
                 )
-        store_few(tile, out, to, out_step, rows, n)
+        if r + width < last and not is_loaded:
+            maximum = load_rows(x, behind, x_step, min(width, last - r - width), n, tile)
     return left
 
 

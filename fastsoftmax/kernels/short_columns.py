@@ -21,15 +21,13 @@ from fastsoftmax.kernels.narrow import (
     inverses,
     log_share,
     logsumexp_of_tile,
-    scale_rows,
     scales,
-    subtract_from_rows,
 )
 from fastsoftmax.kernels.narrow_near_zero import place_of, set_aside, write_near_zero
 from fastsoftmax.kernels.narrow_sums import log_of_sums, pivots_for, sum_around_peaks, sum_terms_of_rows
 from fastsoftmax.kernels.row_results import share
 from fastsoftmax.kernels.strips import Matrix, Strip, head_of, part_of, store_vector, strip_of
-from fastsoftmax.kernels.tiles import into_column
+from fastsoftmax.kernels.tiles import into_column, replace_each
 from fastsoftmax.simd import (
     WIDE,
     any_set,
@@ -189,7 +187,7 @@ def softmax_columns(
                     v = share(load(tile, width * i), inverse, inverse_low)
                     store_vector(out, to + i * out_pitch, v, past_caches)
                 continue
-            scale_rows(tile, n, inverse, inverse_low)
+            replace_each(tile, n, share, (inverse, inverse_low))
             for k in range(columns.planes * columns.count):
                 if math.isnan(tile[k]):
                     row, is_left = carefully_as_row(careful, part_of(all_x, columns), k, n, columns, temperature)
@@ -237,7 +235,7 @@ def log_softmax_columns(
                     v = log_share(load(tile, width * i), maximum, log, scale, scale_low)
                     store_vector(out, to + i * out_pitch, v, past_caches)
                 continue
-            subtract_from_rows(tile, n, maximum, log, scale, scale_low)
+            replace_each(tile, n, log_share, (maximum, log, scale, scale_low))
             for k in range(columns.planes * columns.count):
                 if math.isnan(tile[k]):
                     row, is_left = carefully_as_row(careful, part_of(all_x, columns), k, n, columns, temperature)

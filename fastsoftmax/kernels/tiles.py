@@ -13,6 +13,7 @@ from fastsoftmax.simd import (
     largest_of_four,
     load,
     load_columns,
+    load_group,
     load_two,
     load_two_columns,
     store,
@@ -21,15 +22,21 @@ from fastsoftmax.simd import (
 
 
 @inline
+def maximum_of(tile, n):
+    """Return the largest elements of a tile's rows."""
+    maximum = load(tile, 0)
+    for j in range(1, n):
+        maximum = larger(load(tile, lanes(tile) * j), maximum)
+    return maximum
+
+
+@inline
 def load_rows(x, start, step, rows, n, tile):
     """Bring up to w rows of x into the tile and return their maxima; NaN is passed over."""
     width = lanes(x)
     if rows < width or n < GROUP:
         load_few(x, start, step, rows, n, tile)
-        maximum = load(tile, 0)
-        for j in range(1, n):
-            maximum = larger(load(tile, width * j), maximum)
-        return maximum
+        return maximum_of(tile, n)
     columns = load_columns(x, start + n - GROUP, step)
     store(tile, width * (n - GROUP), columns)
     maximum = largest_of_four(columns)
@@ -38,6 +45,43 @@ def load_rows(x, start, step, rows, n, tile):
         store(tile, width * j, columns)
         maximum = larger(largest_of_four(columns), maximum)
     return maximum
+
+
+@inline
+def exchange_rows(tile, n, value, factors, out, to, out_step, x, start, x_step):
+    """Write value(v, *factors) of a tile to w rows of `out`, bring w rows of x into it and return their maxima.
+
+    Rows have at least four elements; NaN is passed over. What is brought need not wait for what is written.
+    """
+    width, last = lanes(x), n - GROUP
+    end, columns = load_group(tile, width * last), load_columns(x, start + last, x_step)
+    maximum = largest_of_four(columns)
+    for j in range(0, last, GROUP):
+        store_columns(out, to + j, out_step, value(load_group(tile, width * j), *factors))
+        more = load_columns(x, start + j, x_step)
+        store(tile, width * j, more)
+        maximum = larger(largest_of_four(more), maximum)
+    store_columns(out, to + last, out_step, value(end, *factors))
+    store(tile, width * last, columns)
+    return maximum
+
+
+@inline
+def exchange_few(tile, n, value, factors, out, to, out_step, x, start, x_step):
+    """Do what `exchange_rows` does with rows of two or three elements."""
+    left, right = load_two_columns(x, start, x_step), load_two_columns(x, start + n - 2, x_step)
+    replace_each(tile, n, value, factors)
+    store_few(tile, out, to, out_step, lanes(x), n)
+    store(tile, 0, left)
+    store(tile, lanes(x) * (n - 2), right)
+    return maximum_of(tile, n)
+
+
+@inline
+def replace_each(tile, n, value, factors):
+    """Replace each vector v of a tile by value(v, *factors)."""
+    for j in range(n):
+        store(tile, lanes(tile) * j, value(load(tile, lanes(tile) * j), *factors))
 
 
 @inline
