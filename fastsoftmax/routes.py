@@ -40,6 +40,7 @@ LEAST_FOLDED_WIDE = 2**20  # ... and of more columns, at most so many:
 MOST_FOLDED = {"softmax": 1024, "log_softmax": 512, "logsumexp": 63}
 PAST_CACHES = 2**24  # bytes of a result: from there on all but narrow rows go past the caches, ...
 COLUMNS_PAST_CACHES = 2**23  # ... and from here on short columns, which are written to many rows at once
+MOST_COLLIDING = 3 * 2**22  # bytes of a result up to which columns that collide keep their terms in it
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 
 ROWS = {
@@ -151,12 +152,13 @@ def are_in_lines(op: str, kernels: Any, inner: int, pitches: tuple[int, int], dt
     return is_read and is_regular and inner * dtype.itemsize >= LEAST_IN_LINES
 
 
-def has_room_for_terms(kernels: Any, inner: int, pitches: tuple[int, int], dtype: np.dtype[Any]) -> bool:
-    """Tell whether softmax of columns, rows of x and of its result so far apart, should keep its terms in the result.
+def has_room_for_terms(kernels: Any, elements: int, inner: int, collides: bool, dtype: np.dtype[Any]) -> bool:
+    """Tell whether softmax of columns should keep its terms in the result, of so many elements.
 
-    Not where a cache finds the same place for all elements of a column; nor are narrow planes worth it, but folded.
+    Narrow planes are not worth it, but folded; nor are columns that collide, where the terms would not stay in caches.
     """
-    has_room = kernels is folded_columns or (inner >= NARROWEST and not collide(pitches, dtype))
+    stays = not collides or elements * dtype.itemsize <= MOST_COLLIDING
+    has_room = kernels is folded_columns or (inner >= NARROWEST and stays)
     return dtype in arrays.NATIVE and has_room
 
 
@@ -208,9 +210,11 @@ def cut_columns(
     result are `pitches` apart, and `sharers` is how many threads share the strips. Kernels that are given are taken.
     """
     kernels = kernels or column_kernels(op, n, inner, in_all, dtype, pitches, in_place)
-    in_out = op == "softmax" and not in_place and has_room_for_terms(kernels, inner, pitches, dtype)
+    collides = kernels is columns and collide(pitches, dtype)
+    has_room = op == "softmax" and has_room_for_terms(kernels, n * in_all, inner, collides, dtype)
+    in_out = has_room and not in_place
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
-    flag = in_out
+    flag = 2 if in_out and collides else in_out
     if kernels is short_columns or (kernels is folded_columns and op == "log_softmax"):  # whether it goes past caches
         least = COLUMNS_PAST_CACHES if kernels is short_columns else PAST_CACHES
         flag = not in_place and n * in_all * dtype.itemsize >= least

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from helpers import FLOATS, OPS, assert_exact, call, same_bits
 
-from fastsoftmax.routes import SHORT, SHORT_IF_COLLIDING
+import fastsoftmax
+from fastsoftmax.routes import SHORT, SHORT_IF_COLLIDING, cut_columns
 
 N = 264  # rows of five chunks, the last one of 8
 FAR = {np.float32: 60.0, np.float64: 500.0}
@@ -192,3 +193,32 @@ def test_shares_down_to_the_smallest_numbers(dtype, rng):
         assert (np.abs(got - true)[normal] <= 2 * np.spacing(true[normal].astype(dtype))).all()
         assert (got[~normal] <= 1.01 * info.tiny).all()
         same_bits(call("softmax", y := x.copy(), 0, out=y), got)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [1, 37, 500, -3, 0])  # columns of a page's row; and but three of one, and a whole one
+def test_columns_that_collide_have_the_same_bits(dtype, count, rng):
+    """Their terms are computed along the rows, those of others down the columns."""
+    page = 4096 // np.dtype(dtype).itemsize
+    count = count if count > 0 else page + count
+    for n in (321, 1001):
+        scales = rng.choice([0.1, 3.0, 40.0], count)
+        x = (rng.standard_normal((n, count)) * scales + rng.uniform(-50, 50, count)).astype(dtype)
+        x[:, ::5] += np.linspace(-100, 100, n)[:, None].astype(dtype)  # pivots are raised chunk by chunk
+        x[rng.integers(n), rng.integers(count)] = 3e4
+        x[rng.integers(n, size=9), rng.integers(count, size=9)] = [np.nan, np.inf, -np.inf] * 3
+        if count > 20:
+            x[:, 7], x[:, 11] = -np.inf, np.finfo(dtype).max / 2
+        results = []
+        for pitch in (page, page + 48):
+            _, (_, _, flag), _ = cut_columns("softmax", n, count, 1, count, np.dtype(dtype), (pitch, pitch), False, 1)
+            assert flag == (0 if count < 64 else 2 if pitch == page else 1)
+            wide = np.full((n, pitch), np.nan, dtype)
+            wide[:, :count] = x
+            out = np.zeros((n, pitch), dtype)
+            fastsoftmax.softmax(wide[:, :count], axis=0, out=out[:, :count])
+            assert (out[:, count:] == 0).all()
+            results.append(out[:, :count])
+        same_bits(*results)
+        known = np.flatnonzero(np.isfinite(x).all(axis=0))[:40]
+        assert_exact("softmax", x[:, known], 0, results[0][:, known])

@@ -9,12 +9,13 @@ import math
 
 from fastsoftmax.jit import inline
 from fastsoftmax.kernels.exponential import MAGIC_DOUBLE, magic_integer, magic_number, nodes, pivot_in
-from fastsoftmax.kernels.pivot import MAX_GUESS, MAX_PIVOT, aim, hold_out, lowest_exponent
+from fastsoftmax.kernels.pivot import AIM_DOUBLE, AIM_SINGLE, MAX_GUESS, MAX_PIVOT, aim, hold_out, lowest_exponent
 from fastsoftmax.kernels.strips import column_of, load_rows, slots_of
 from fastsoftmax.simd import (
     WIDE,
     absolute,
     any_set,
+    constant,
     count_set,
     fma,
     lanes,
@@ -33,6 +34,9 @@ from fastsoftmax.simd import (
 SAMPLE = 8  # rows of the first chunk from which the pivots are guessed
 VARIETY = 16  # exponents that these may span, or the guess is not one
 RISE = 10  # an element up to 2 to this power times the one that a pivot is for still suits it
+
+# From where a sum starts: no term that suits a pivot is larger.
+bias = constant(2.0 ** (AIM_SINGLE + RISE + 1), 2.0 ** (AIM_DOUBLE + RISE + 1))
 
 # What is kept of each column, in arrays of `room` numbers behind one another: in the type that is computed in ...
 LARGEST, MAGIC, FLOOR, LIMIT, HELD, TOP, FIRST, SECOND, PART, PART_LOST, PART_REST = range(11)

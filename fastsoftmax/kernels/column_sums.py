@@ -24,10 +24,10 @@ from fastsoftmax.kernels.column_pivots import (
     PART,
     PART_LOST,
     PART_REST,
-    RISE,
     SECOND,
     SEEN,
     TOP,
+    bias,
     clear,
     guess_largest,
     is_within,
@@ -40,8 +40,9 @@ from fastsoftmax.kernels.column_pivots import (
     recall_wide,
     sums_of,
 )
+from fastsoftmax.kernels.columns_along_rows import sum_all_along_rows
 from fastsoftmax.kernels.exponential import add_exactly, add_smaller, factored_exponential
-from fastsoftmax.kernels.pivot import AIM_DOUBLE, AIM_SINGLE, add_group, hold_out, sum_of_four
+from fastsoftmax.kernels.pivot import add_group, hold_out, sum_of_four, sum_of_products
 from fastsoftmax.kernels.strips import (
     bring,
     chunk_of,
@@ -57,7 +58,6 @@ from fastsoftmax.kernels.strips import (
 from fastsoftmax.kernels.wanted_soon import chunk_after, fetch_four, line_of, soon_wanted
 from fastsoftmax.simd import (
     WIDE,
-    constant,
     fma,
     in_a_line,
     join,
@@ -66,23 +66,11 @@ from fastsoftmax.simd import (
     largest_of_four,
     load_wide,
     prefetch_nearest,
-    quarters,
     select,
     splat,
     splat_group,
     store,
 )
-
-# From where a sum starts: no term that suits a pivot is larger.
-bias = constant(2.0 ** (AIM_SINGLE + RISE + 1), 2.0 ** (AIM_DOUBLE + RISE + 1))
-
-
-@inline
-def sum_of_products(a, b):
-    """Return the sum of the products of the four vectors of two groups."""
-    a0, a1, a2, a3 = quarters(a)
-    b0, b1, b2, b3 = quarters(b)
-    return fma(a0, b0, a1 * b1) + fma(a2, b2, a3 * b3)
 
 
 @inline
@@ -139,7 +127,7 @@ def add_parts(kept, slots):
 
 
 @inline
-def sum_chunk(source, rows, strip, last, is_first, looks, terms, holds, kept, high, low, soon):
+def sum_chunk(source, rows, strip, last, is_first, looks, terms, holds, kept, high, low, soon, along_rows=None):
     """Add the terms of a chunk, which are kept unless `terms` is None, to the sums of its columns.
 
     No vector begins behind the column `last`: the last one may overlap the one before. Unless `holds` is None, the
@@ -157,6 +145,11 @@ def sum_chunk(source, rows, strip, last, is_first, looks, terms, holds, kept, hi
             raise_pivots(kept, slot, high, not is_first)
             varies |= note_largest(kept, slot, recall(kept, SEEN, slot))
         raise_pivots(kept, slot, high, not is_first)
+    if along_rows is not None:  # noqa: SIM102 - as one condition it would be compiled in any case
+        if along_rows:
+            varies |= sum_all_along_rows(source, rows, strip, last, is_first, terms, kept, high, low)
+            add_parts(kept, slots)
+            return varies
     for slot in range(0, slots, lanes(x)):
         while True:  # twice at most: the second time what was seen is what the pivots are for
             magic, floor, held = recall(kept, MAGIC, slot), recall(kept, FLOOR, slot), recall(kept, HELD, slot)

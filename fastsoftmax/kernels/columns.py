@@ -124,7 +124,8 @@ def softmax_columns(
     """Write softmax of the strips first to last, each of up to `width` columns.
 
     Element i of column c of plane p stands at x[x_start + p * x_outer + i * x_pitch + c], its result in `out`
-    likewise. Terms are kept there where that is possible and `in_out` is 1, or in a tile of so many rows.
+    likewise. Terms are kept there where that is possible and `in_out` is not 0, or in a tile of so many rows. If it is
+    2 they are computed along the rows.
     """
     high, low = log2e_over(x, temperature)
     left = 0
@@ -133,15 +134,15 @@ def softmax_columns(
     magics = Matrix(pointer_to(magic_room), 0, 0, kept.room)
     all_x = Matrix(pointer_to(x), x_start, x_outer, x_pitch)
     all_out = Matrix(pointer_to(out), out_start, out_outer, out_pitch)
-    head = head_of(all_out, inner, all_planes) if in_out == 1 else head_of(all_x, inner, all_planes)
+    head = head_of(all_out, inner, all_planes) if in_out > 0 else head_of(all_x, inner, all_planes)
     for block in range(first, last):
         strip = strip_of(x, block, width, inner, all_planes, head)
         if strip.count == 0:
             continue
         x_here, out_here = part_of(all_x, strip), part_of(all_out, strip)
         tile = Matrix(pointer_to(tile_room), 0, strip.count, kept.room)
-        keeps_in_out = can_be_read(x_here, strip) and in_out == 1
-        is_kept = keeps_in_out or n <= tile_rows
+        keeps_in_out = can_be_read(x_here, strip) and in_out > 0
+        is_kept, along_rows = keeps_in_out or n <= tile_rows, keeps_in_out and in_out == 2
         terms = either(out_here, rows_from(tile, CHUNK), keeps_in_out)
         slots, column = slots_of(kept.numbers, strip), last_column(x_here, strip)
         clear(kept, slots)
@@ -157,7 +158,9 @@ def softmax_columns(
                 out_soon = always_the_first(out_here)
             soon = soon_wanted(x_soon, strip, slots), soon_wanted(out_soon, strip, slots)
             terms_here = rows_from(terms, i if is_kept else 0)  # where they are not kept, no one reads them
-            varies = sum_chunk(source, rows, strip, column, c == 0, varies, terms_here, None, kept, high, low, soon)
+            varies = sum_chunk(
+                source, rows, strip, column, c == 0, varies, terms_here, None, kept, high, low, soon, along_rows
+            )
             keep_magics(kept, slots, rows_from(magics, c))
         has_odd = keep_inverses(kept, slots, high)
         settle_all(kept, strip, column)

@@ -88,6 +88,14 @@ def sum_of_four(group):
 
 
 @inline
+def sum_of_products(a, b):
+    """Return the sum of the products of the four vectors of two groups."""
+    a0, a1, a2, a3 = quarters(a)
+    b0, b1, b2, b3 = quarters(b)
+    return fma(a0, b0, a1 * b1) + fma(a2, b2, a3 * b3)
+
+
+@inline
 def smallest_of_four(group):
     """Return of each lane the smallest in the four vectors of a group."""
     a, b, c, d = quarters(group)
