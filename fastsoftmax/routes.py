@@ -40,7 +40,7 @@ LEAST_FOLDED_WIDE = 2**20  # ... and of more columns, at most so many:
 MOST_FOLDED = {"softmax": 1024, "log_softmax": 512, "logsumexp": 63}
 PAST_CACHES = 2**24  # bytes of a result: from there on all but narrow rows go past the caches, ...
 COLUMNS_PAST_CACHES = 2**23  # ... and from here on short columns, which are written to many rows at once
-MOST_COLLIDING = 3 * 2**22  # bytes of a result up to which columns that collide keep their terms in it
+CROWDING, MOST_ALONG_ROWS = 512, 3 * 2**22  # elements between rows; bytes of a result that stays in caches
 TALL = 1024  # rows of a strip that softmax keeps in a tile, where it cannot in the result; else e^x is computed twice
 
 ROWS = {
@@ -152,14 +152,21 @@ def are_in_lines(op: str, kernels: Any, inner: int, pitches: tuple[int, int], dt
     return is_read and is_regular and inner * dtype.itemsize >= LEAST_IN_LINES
 
 
-def has_room_for_terms(kernels: Any, elements: int, inner: int, collides: bool, dtype: np.dtype[Any]) -> bool:
-    """Tell whether softmax of columns should keep its terms in the result, of so many elements.
+def are_along_rows(kernels: Any, elements: int, pitches: tuple[int, int], dtype: np.dtype[Any]) -> bool:
+    """Tell whether softmax of columns, so many elements, should compute its terms along the rows: if they crowd."""
+    are_crowded = any(pitch % CROWDING == 0 for pitch in pitches)
+    return kernels is columns and are_crowded and elements * dtype.itemsize <= MOST_ALONG_ROWS
 
-    Narrow planes are not worth it, but folded; nor are columns that collide, where the terms would not stay in caches.
+
+def has_room_for_terms(
+    kernels: Any, inner: int, pitches: tuple[int, int], dtype: np.dtype[Any], along_rows: bool
+) -> bool:
+    """Tell whether softmax of columns, rows of x and of its result so far apart, should keep its terms in the result.
+
+    Not down columns where a cache has one place for all elements; nor are narrow planes worth it, but folded.
     """
-    stays = not collides or elements * dtype.itemsize <= MOST_COLLIDING
-    has_room = kernels is folded_columns or (inner >= NARROWEST and stays)
-    return dtype in arrays.NATIVE and has_room
+    has_room = inner >= NARROWEST and (along_rows or not collide(pitches, dtype))
+    return dtype in arrays.NATIVE and (has_room or kernels is folded_columns)
 
 
 def strips(
@@ -210,11 +217,10 @@ def cut_columns(
     result are `pitches` apart, and `sharers` is how many threads share the strips. Kernels that are given are taken.
     """
     kernels = kernels or column_kernels(op, n, inner, in_all, dtype, pitches, in_place)
-    collides = kernels is columns and collide(pitches, dtype)
-    has_room = op == "softmax" and has_room_for_terms(kernels, n * in_all, inner, collides, dtype)
-    in_out = has_room and not in_place
+    along_rows = are_along_rows(kernels, n * in_all, pitches, dtype)
+    in_out = op == "softmax" and not in_place and has_room_for_terms(kernels, inner, pitches, dtype, along_rows)
     width, tile_rows, blocks = strips(op, n, inner, planes, dtype, in_out, sharers, kernels)
-    flag = 2 if in_out and collides else in_out
+    flag = 2 if in_out and along_rows else in_out
     if kernels is short_columns or (kernels is folded_columns and op == "log_softmax"):  # whether it goes past caches
         least = COLUMNS_PAST_CACHES if kernels is short_columns else PAST_CACHES
         flag = not in_place and n * in_all * dtype.itemsize >= least

@@ -196,11 +196,9 @@ def test_shares_down_to_the_smallest_numbers(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("count", [1, 37, 500, -3, 0])  # columns of a page's row; and but three of one, and a whole one
-def test_columns_that_collide_have_the_same_bits(dtype, count, rng):
+@pytest.mark.parametrize("count", [1, 37, 500, 509, 512])
+def test_columns_that_crowd_have_the_same_bits(dtype, count, rng):
     """Their terms are computed along the rows, those of others down the columns."""
-    page = 4096 // np.dtype(dtype).itemsize
-    count = count if count > 0 else page + count
     for n in (321, 1001):
         scales = rng.choice([0.1, 3.0, 40.0], count)
         x = (rng.standard_normal((n, count)) * scales + rng.uniform(-50, 50, count)).astype(dtype)
@@ -210,15 +208,16 @@ def test_columns_that_collide_have_the_same_bits(dtype, count, rng):
         if count > 20:
             x[:, 7], x[:, 11] = -np.inf, np.finfo(dtype).max / 2
         results = []
-        for pitch in (page, page + 48):
+        for pitch in (512, 560, 1024):
             _, (_, _, flag), _ = cut_columns("softmax", n, count, 1, count, np.dtype(dtype), (pitch, pitch), False, 1)
-            assert flag == (0 if count < 64 else 2 if pitch == page else 1)
+            assert flag == (0 if count < 64 else 1 if pitch == 560 else 2)
             wide = np.full((n, pitch), np.nan, dtype)
             wide[:, :count] = x
             out = np.zeros((n, pitch), dtype)
             fastsoftmax.softmax(wide[:, :count], axis=0, out=out[:, :count])
             assert (out[:, count:] == 0).all()
             results.append(out[:, :count])
-        same_bits(*results)
+        same_bits(results[0], results[1])
+        same_bits(results[2], results[1])
         known = np.flatnonzero(np.isfinite(x).all(axis=0))[:40]
         assert_exact("softmax", x[:, known], 0, results[0][:, known])
