@@ -1,8 +1,8 @@
 """Sums of columns whose elements a cache has the same few places for: four rows at a time, along the rows.
 
 Down a chunk of rows (`column_sums.py`) a vector of such columns wants lines a multiple of 2048 bytes apart. They push
-each other out, and a processor foresees nothing. Along the rows they are read in the order of memory, and what has been summed
-stays in memory, too, in the nearest cache. To the last bit it is what the other way gives.
+each other out, and a processor foresees nothing. Along the rows they are read in the order of memory, and what has been
+summed stays in memory, too, in the nearest cache. To the last bit it is what the other way gives.
 """
 
 import math
