@@ -10,7 +10,7 @@ Coefficients must be floats, and each one rounded costs accuracy. So they are ro
 lowest, which matters most, and the others are fitted again to what is left: they make up for it.
 
 Errors are computed with 60 digits by mpmath; a fit in float64 then corrects the coefficients, so nothing depends on how
-it is rounded. Run it with ``python tools/minimax.py``.
+it is rounded. The unit of float64 is the best of all that are very near 1. Run it with ``python tools/minimax.py``.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,8 @@
 
 In a row of a few elements, what is done once a row costs the most: a maximum and a sum across lanes, a logarithm, a
 division. So rows are transposed in registers (`tiles.py`), and all of that runs down the lanes of vectors, with no
-exchange between them. Each lane has its own pivot, from the row's maximum (`narrow_sums.py`).
+exchange between them. Each lane has its own pivot, from the row's maximum (`narrow_sums.py`). The next rows are loaded
+as those in front of them are written: these wait for the division or the logarithm, but those need not.
 
 log_softmax adds the terms of all elements but one of the largest: log(1 + that sum) is exact however small it is.
 Rows that no pivot suits (NaN, infinities, huge numbers) are done the careful way, one by one.

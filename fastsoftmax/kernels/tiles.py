@@ -7,6 +7,7 @@ four, the last four are, some of them again. So nothing outside a row is read or
 from fastsoftmax.jit import inline
 from fastsoftmax.simd import (
     GROUP,
+    anew,
     copy_one,
     lanes,
     larger,
@@ -53,7 +54,7 @@ def exchange_rows(tile, n, value, factors, out, to, out_step, x, start, x_step):
 
     Rows have at least four elements; NaN is passed over. What is brought need not wait for what is written.
     """
-    width, last = lanes(x), n - GROUP
+    width, last, x_step, out_step = lanes(x), n - GROUP, anew(x_step), anew(out_step)
     end, columns = load_group(tile, width * last), load_columns(x, start + last, x_step)
     maximum = largest_of_four(columns)
     for j in range(0, last, GROUP):
@@ -69,6 +70,7 @@ def exchange_rows(tile, n, value, factors, out, to, out_step, x, start, x_step):
 @inline
 def exchange_few(tile, n, value, factors, out, to, out_step, x, start, x_step):
     """Do what `exchange_rows` does with rows of two or three elements."""
+    x_step, out_step = anew(x_step), anew(out_step)
     left, right = load_two_columns(x, start, x_step), load_two_columns(x, start + n - 2, x_step)
     replace_each(tile, n, value, factors)
     store_few(tile, out, to, out_step, lanes(x), n)

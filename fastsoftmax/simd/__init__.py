@@ -28,6 +28,7 @@ from fastsoftmax.simd.across import (
     repeated,
     sum_lanes,
 )
+from fastsoftmax.simd.anew import anew
 from fastsoftmax.simd.arithmetic import absolute, fma, larger, narrowed, select, smaller, widened
 from fastsoftmax.simd.bits import (
     NODE_SHIFT,
@@ -90,6 +91,7 @@ __all__ = [
     "address_of",
     "all_in_range",
     "alternate",
+    "anew",
     "any_set",
     "choose",
     "constant",
