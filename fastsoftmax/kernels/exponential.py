@@ -127,7 +127,8 @@ _STEP = len(SINGLE_NODES) // NODES[32]  # every second node of the 16, or all
 UNITS = {32: 1.0, 64: DOUBLE_UNIT}  # of the types by their bits
 inverse_unit = constant(*(1.0 / number for number in UNITS.values()))
 node = lookup_table(_node_bits(SINGLE_NODES[::_STEP], np.float32), _node_bits(DOUBLE_NODES, np.float64))
-deviation = lookup_table(bits_of([d / _STEP for d in SINGLE_DEVIATIONS[::_STEP]], np.float32), [0] * NODES[64])
+_deviations = bits_of([d / _STEP for d in SINGLE_DEVIATIONS[::_STEP]], np.float32)
+deviation = lookup_table(_deviations, [0] * NODES[64])  # of float64 no one asks
 exact_node = lookup_table(  # correctly rounded
     _node_bits(exact_nodes(NODES[32]), np.float32), _node_bits(exact_nodes(NODES[64]), np.float64)
 )

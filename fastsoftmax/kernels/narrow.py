@@ -27,7 +27,7 @@ from fastsoftmax.kernels.narrow_sums import (
 )
 from fastsoftmax.kernels.row_results import share, spared
 from fastsoftmax.kernels.rows import NEAR_ZERO_SINGLE, ROW_PARAMETERS, TINY
-from fastsoftmax.kernels.tiles import exchange_few, exchange_rows, into_column, load_rows, replace_each, store_few
+from fastsoftmax.kernels.tiles import exchange, into_column, load_rows, replace_each, store_few
 from fastsoftmax.simd import (
     GROUP,
     WIDE,
@@ -108,13 +108,9 @@ def softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, n, o
             inverse, inverse_low = inverses(total, lost)
             factors = inverse, inverse_low
             if rows == width and n >= 2 and count_set(total == total) == width:
-                is_loaded = r + 2 * width <= last
+                is_loaded, groups = r + 2 * width <= last, (repeated(inverse), repeated(inverse_low))
                 more = behind if is_loaded else start
-                if n < GROUP:
-                    maximum = exchange_few(tile, n, share, factors, out, to, out_step, x, more, x_step)
-                else:
-                    groups = repeated(inverse), repeated(inverse_low)
-                    maximum = exchange_rows(tile, n, share, groups, out, to, out_step, x, more, x_step)
+                maximum = exchange(tile, n, share, factors, groups, out, to, out_step, x, more, x_step)
             else:
                 left += write_tile(
                     tile, share, factors, careful, x, start, x_step, rows, n, out, to, out_step, temperature
@@ -158,13 +154,9 @@ def log_softmax_rows(x, x_start, x_step, out, out_start, out_step, first, last, 
             log = log_of_sums(x, others, lost)
             factors = maximum, log, scale, scale_low
             if rows == width and n >= 2 and count_set(log == log) == width:
-                is_loaded = r + 2 * width <= last
+                is_loaded, groups = r + 2 * width <= last, (repeated(maximum), repeated(log), scale, scale_low)
                 more = behind if is_loaded else start
-                if n < GROUP:
-                    maximum = exchange_few(tile, n, log_share, factors, out, to, out_step, x, more, x_step)
-                else:
-                    groups = repeated(maximum), repeated(log), scale, scale_low
-                    maximum = exchange_rows(tile, n, log_share, groups, out, to, out_step, x, more, x_step)
+                maximum = exchange(tile, n, log_share, factors, groups, out, to, out_step, x, more, x_step)
             else:
                 left += write_tile(
                     tile, log_share, factors, careful, x, start, x_step, rows, n, out, to, out_step, temperature

@@ -80,6 +80,16 @@ def exchange_few(tile, n, value, factors, out, to, out_step, x, start, x_step):
 
 
 @inline
+def exchange(tile, n, value, factors, groups, out, to, out_step, x, start, x_step):
+    """Do what `exchange_rows` does with rows of two elements or more; `groups` are the factors of four vectors."""
+    if n < GROUP:
+        maximum = exchange_few(tile, n, value, factors, out, to, out_step, x, start, x_step)
+    else:
+        maximum = exchange_rows(tile, n, value, groups, out, to, out_step, x, start, x_step)
+    return maximum
+
+
+@inline
 def replace_each(tile, n, value, factors):
     """Replace each vector v of a tile by value(v, *factors)."""
     for j in range(n):
